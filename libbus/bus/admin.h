@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * libbus: topics, their configuration, offsets. Every call here asks busd and blocks at most
+ * `request.timeout.ms` (default 30 s); it may run on any thread, several at once on one `bus`.
+ */
+#ifndef BUS_ADMIN_H
+#define BUS_ADMIN_H
+
+#include <bus/client.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A topic setting to apply; `value` NULL means: back to the default. Borrowed. */
+struct bus_setting {
+    const char *name;
+    const char *value;
+};
+
+/**
+ * Creates a topic with `partitions` (1 … 10000, or -1 for busd's num.partitions) and settings.
+ * Fails with TOPIC_ALREADY_EXISTS, INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, INVALID_CONFIG.
+ */
+int bus_topic_create(struct bus *bus, const char *topic, int32_t partitions,
+    const struct bus_setting *settings, size_t setting_count);
+
+/** Deletes a topic and its records; open readers end with UNKNOWN_TOPIC_OR_PARTITION. */
+int bus_topic_delete(struct bus *bus, const char *topic);
+
+/** Changes settings; all or none. */
+int bus_topic_alter(
+    struct bus *bus, const char *topic, const struct bus_setting *settings, size_t setting_count);
+
+/** Raises the number of partitions to `partitions`; fails with INVALID_PARTITIONS otherwise. */
+int bus_topic_grow(struct bus *bus, const char *topic, int32_t partitions);
+
+/** The topics of the bus, a snapshot. */
+struct bus_topics;
+
+/** Fetches all topics, sorted by name, or only `topic`. The caller frees the result. */
+int bus_topics_fetch(struct bus *bus, const char *topic, struct bus_topics **topics);
+void bus_topics_free(struct bus_topics **topics);
+
+/** How many. */
+size_t bus_topics_count(const struct bus_topics *topics);
+
+/** Name of topic number `index`, borrowed from the snapshot; NULL behind the last. */
+const char *bus_topics_name(const struct bus_topics *topics, size_t index);
+
+/** Its id as 16 bytes, borrowed. */
+const uint8_t *bus_topics_id(const struct bus_topics *topics, size_t index);
+
+/** Its number of partitions. */
+int32_t bus_topics_partitions(const struct bus_topics *topics, size_t index);
+
+/** What is known about a partition now; offsets -1 while unknown. */
+struct bus_partition_state {
+    int64_t log_start_offset; /* oldest record kept */
+    int64_t end_offset;       /* next offset to be written */
+    int64_t durable_offset;   /* every record below is on stable storage */
+    int32_t leader;           /* node id */
+    int32_t leader_epoch;
+};
+
+/** Reads the state of one partition. */
+int bus_partition_state(
+    struct bus *bus, const char *topic, int32_t partition, struct bus_partition_state *state);
+
+/** The settings of a topic, or of busd itself when `topic` is NULL: a snapshot. */
+struct bus_settings;
+
+/** Fetches them in the order of the table. The caller frees the result. */
+int bus_settings_fetch(struct bus *bus, const char *topic, struct bus_settings **settings);
+void bus_settings_free(struct bus_settings **settings);
+
+/** One setting of a snapshot; strings borrowed from it. */
+struct bus_setting_state {
+    const char *name;
+    const char *value;
+    const char *text; /* documentation */
+    bool is_default;
+    bool read_only;
+};
+
+/** Setting number `index`; -BUS_ERR_INVALID_ARGUMENT behind the last. */
+int bus_settings_get(
+    const struct bus_settings *settings, size_t index, struct bus_setting_state *state);
+
+/**
+ * The first offset whose record's timestamp is at or after `timestamp_ms`, or for
+ * BUS_OFFSET_BEGINNING and BUS_OFFSET_END the ends. `*offset` is -1 when no record is that young.
+ * `found_ms` may be NULL.
+ */
+int bus_offset_find(struct bus *bus, const char *topic, int32_t partition, int64_t timestamp_ms,
+    int64_t *offset, int64_t *found_ms);
+
+/**
+ * Moves the start of a partition to `offset` (BUS_OFFSET_END: everything goes). Records below are
+ * no longer served. `log_start_offset` may be NULL. Fails with OFFSET_OUT_OF_RANGE.
+ */
+int bus_records_delete(struct bus *bus, const char *topic, int32_t partition, int64_t offset,
+    int64_t *log_start_offset);
+
+/** How busd is. */
+struct bus_status {
+    char version[32];
+    char data_folder[256];
+    char cluster_id[64];
+    int32_t node_id;
+    int64_t uptime_ms;
+    int32_t partitions;
+    int32_t open_partitions;
+    int32_t connections;
+};
+
+/** Asks busd. */
+int bus_status(struct bus *bus, struct bus_status *status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * libbus: consuming in place.
+ *
+ * bus_poll() hands out records that point into the mapped log (or, for a compressed batch, into a
+ * buffer of the consumer). Validity rule: topic, key, value and headers of a record are valid until
+ * the next call of bus_poll(), bus_assign(), a seek, or bus_consumer_close() on the same consumer.
+ * They must not be written to.
+ */
+#ifndef BUS_CONSUMER_H
+#define BUS_CONSUMER_H
+
+#include <bus/client.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A consumer; used by one thread at a time. */
+struct bus_consumer;
+
+/** A record as read. Its layout is part of the library's binary interface. */
+struct bus_record {
+    const char *topic; /* NUL-terminated */
+    int32_t partition;
+    int32_t header_count;
+    int64_t offset;
+    int64_t timestamp_ms; /* milliseconds since 1970 UTC, -1 none */
+    const void *key;      /* NULL: no key */
+    const void *value;    /* NULL: a tombstone */
+    uint32_t key_size;
+    uint32_t value_size;
+    const void *headers; /* private: see bus_record_header() */
+    uint32_t headers_size;
+    uint32_t private_bits;
+};
+
+/** A header of a record read; borrowed under the validity rule. The key is NOT NUL-terminated. */
+struct bus_record_header {
+    const char *key;
+    size_t key_size;
+    const void *value; /* NULL: a null value */
+    size_t value_size;
+};
+
+/** Header number `index`; -BUS_ERR_INVALID_ARGUMENT behind the last. Thread: any. Blocks: no. */
+int bus_record_header(
+    const struct bus_record *record, int32_t index, struct bus_record_header *header);
+
+/** Where a consumer shall read. */
+struct bus_assignment {
+    const char *topic; /* borrowed for the call */
+    int32_t partition;
+    int64_t offset; /* or BUS_OFFSET_BEGINNING, BUS_OFFSET_END */
+};
+
+/** Opens a consumer with nothing assigned. `config` may be NULL and is copied. Thread: any. */
+int bus_consumer_open(
+    struct bus *bus, const struct bus_config *config, struct bus_consumer **consumer);
+
+/** Closes it. Thread: owner. Blocks: no. */
+void bus_consumer_close(struct bus_consumer **consumer);
+
+/**
+ * Replaces what is assigned; count 0 assigns nothing. Fails with UNKNOWN_TOPIC_OR_PARTITION,
+ * TOPIC_AUTHORIZATION_FAILED or OFFSET_OUT_OF_RANGE and then changes nothing.
+ * Thread: owner. Blocks: up to `request.timeout.ms`.
+ */
+int bus_assign(
+    struct bus_consumer *consumer, const struct bus_assignment *assignments, size_t count);
+
+/**
+ * Reads up to `max` records (1 … 100000) into `records`: of one partition and one batch at a call,
+ * the partitions taken in turn. Waits up to `timeout_ms` when there are none: first spinning
+ * (`spin.us`, adaptive), then asleep. Returns the count, 0 when the time ran out.
+ *
+ * An offset out of range follows `auto.offset.reset` (latest, earliest; with none the call fails
+ * with OFFSET_OUT_OF_RANGE). Damaged data fails with CORRUPT_MESSAGE naming the partition and
+ * offset; the consumer stays there, and a seek behind it goes on. Thread: owner. Blocks: as said.
+ */
+int bus_poll(struct bus_consumer *consumer, struct bus_record *records, int max, int timeout_ms);
+
+/** Moves one assigned partition to `offset`, or to BUS_OFFSET_BEGINNING or _END. Thread: owner. */
+int bus_seek(struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t offset);
+
+/** Moves to the first record at or after the time; to the end if there is none. Thread: owner. */
+int bus_seek_time(
+    struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t timestamp_ms);
+
+/** The offset of the next record that bus_poll() will give for the partition. Thread: owner. */
+int bus_position(
+    struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t *offset);
+
+/** The end that the consumer may read to at this moment, by its isolation.level. Thread: owner. */
+int bus_end_offset(
+    struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t *offset);
+
+/** Leaves a partition out of bus_poll() until resumed. Thread: owner. */
+int bus_pause(struct bus_consumer *consumer, const char *topic, int32_t partition);
+int bus_resume(struct bus_consumer *consumer, const char *topic, int32_t partition);
+
+/**
+ * An fd for event loops: readable while records may wait. After it was readable call bus_poll()
+ * with timeout 0 until it returns 0, which arms it again. Owned by the consumer. The first call
+ * starts a thread that sleeps on the partitions. Thread: owner.
+ */
+int bus_consumer_fd(struct bus_consumer *consumer);
+
+/** Makes a bus_poll() that waits return at once with 0. Thread: any; async-signal-safe. */
+void bus_wakeup(struct bus_consumer *consumer);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

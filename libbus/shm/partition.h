@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One process's view of one generation of a partition: the pages and the segments it has mapped.
+ * The client fills it from the answer to AttachPartition, busd from its own files.
+ */
+#ifndef SHM_PARTITION_H
+#define SHM_PARTITION_H
+
+#include "shm/control.h"
+#include "shm/segment.h"
+
+/**
+ * Where segments come from when the view lacks one: the connection in a client, the store in busd.
+ * Gives a reference for the segment `seq` of this generation or, when seq is -1, for the segment
+ * that contains `offset`. Returns 0 or a failure (DAEMON_UNAVAILABLE, OFFSET_OUT_OF_RANGE, …).
+ * Thread: the caller of append, cursor or flush. Blocks: may.
+ */
+struct shm_source {
+    int (*open)(void *context, int64_t seq, int64_t offset, struct shm_segment **segment);
+    void (*kick)(void *context); /* asks busd for room; never blocks; may be NULL */
+    void *context;
+};
+
+struct shm_partition {
+    struct shm_control *control; /* const to readers: the mapping is read-only */
+    struct shm_bell *bell;
+    bool writable;                           /* control and segments are mapped for writing */
+    bool damaged;                            /* set by the guard */
+    struct shm_segment *segments[SHM_SLOTS]; /* slot → segment or NULL; a reference each */
+    struct shm_source source;
+};
+
+/** The fds of a view. */
+struct shm_partition_fds {
+    int control; /* taken */
+    int bell;    /* taken */
+};
+
+/**
+ * Maps the pages (takes the fds, also on failure) and checks them. `topic_id` as for
+ * shm_control_check(). Returns 0 or a failure.
+ */
+int shm_partition_init(struct shm_partition *view, struct shm_partition_fds fds, bool writable,
+    const uint8_t *topic_id, int32_t partition, struct shm_source source);
+
+/** Unmaps the pages and drops the segments. */
+void shm_partition_fini(struct shm_partition *view);
+
+/** Gives the view a segment of this generation (takes the reference). */
+void shm_partition_add(struct shm_partition *view, struct shm_segment *segment);
+
+/** The view's segment with number `seq`, opened through the source if it is missing. Borrowed. */
+int shm_partition_segment(struct shm_partition *view, int64_t seq, struct shm_segment **segment);
+
+/** Where the log ends and how it stands; all values were read once and checked. */
+struct shm_tail {
+    int64_t seq;         /* the active segment */
+    int64_t base_offset; /* its first offset */
+    uint32_t position;   /* its published bytes */
+    uint32_t limit;      /* its reserved bytes */
+    int64_t end_offset;  /* the next offset to be written */
+    bool sealed;
+    bool has_spare; /* seq + 1 is ready */
+    enum shm_state state;
+};
+
+/** Reads the tail. Returns 0 or -BUS_ERR_CORRUPT_MESSAGE when the words make no sense. */
+int shm_partition_tail(const struct shm_partition *view, struct shm_tail *tail);
+
+#endif
