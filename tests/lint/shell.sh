@@ -1,0 +1,14 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Every script under the eyes of shellcheck.
+. "$(dirname "$0")/files.sh"
+
+command -v shellcheck >/dev/null || { echo "shellcheck is missing" && exit 77; }
+scripts=()
+while IFS= read -r file; do
+    case $file in
+    *.sh) scripts+=("$file") ;;
+    *) head -n 1 "$file" | LC_ALL=C grep -aqE '^#!.*\b(ba)?sh\b' && scripts+=("$file") ;;
+    esac
+done < <(files '*')
+shellcheck --exclude=SC1091 "${scripts[@]}"
