@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The requests: what a door needs to have them answered, and what the daemon gives for that.
+ *
+ * One thread, the loop's, for everything here; the callbacks run on it too. Nothing here blocks
+ * longer than a few milliseconds: a request that must wait is parked, and api_tick() looks at the
+ * parked ones again when something may have changed.
+ */
+#ifndef API_API_H
+#define API_API_H
+
+#include "base/buf.h"
+#include "protocol/apis.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct access;
+struct api;
+struct api_attachment;
+struct api_request;
+struct cluster;
+struct command;
+struct log;
+struct settings;
+struct shm_partition;
+struct store;
+
+/* ---- door and api --------------------------------------------------------------------------- */
+
+enum {
+    API_GROUPS_MAX = 64,        /* supplementary groups of a peer that count */
+    API_ATTACHMENTS_MAX = 4096, /* partitions that one peer may have attached */
+    API_SEGMENT_FDS_MAX = 8,    /* segments that come with an attachment */
+    API_FDS_MAX = 4 + API_SEGMENT_FDS_MAX,
+};
+
+/** The answer to one request. */
+struct api_answer {
+    struct buf frame;     /* with its size prefix; empty: nothing is to be sent (acks=0) */
+    int fds[API_FDS_MAX]; /* owned by the answer; they go with the frame's first byte */
+    int fd_count;
+    bool close; /* close the connection once the frame is sent; err_text() told why */
+};
+
+/** Releases what an answer holds: the bytes, and the fds by closing them. Also when zeroed. */
+void api_answer_fini(struct api_answer *answer);
+
+struct api_peer;
+
+/** What a door does for the api. */
+struct api_peer_ops {
+    /**
+     * The answer to the request that was dispatched last. The door takes the contents (and ends
+     * with api_answer_fini() or its equivalent). Called exactly once for each request that
+     * api_dispatch() accepted, either inside that call or later. It must not call api_dispatch():
+     * the next frame of the peer is dispatched when control is back in the door's own loop.
+     */
+    void (*answer)(struct api_peer *peer, struct api_answer *answer);
+    /**
+     * The eventfd that the peer's process kicks when a log wants room; made on first use, owned by
+     * the door, which calls api_kicked() when it is readable. Negative with the error text set when
+     * there is none to be had. NULL on doors that pass no fds.
+     */
+    int (*kick_fd)(struct api_peer *peer);
+};
+
+/**
+ * Somebody at a door. The door zeroes it, fills the upper half and calls api_peer_gone() when the
+ * connection ends.
+ */
+struct api_peer {
+    const struct api_peer_ops *ops;
+    unsigned door;                /* one of API_DOOR_* */
+    uid_t uid;                    /* on the unix door, by SO_PEERCRED; (uid_t)-1 elsewhere */
+    gid_t gid;                    /* (gid_t)-1 elsewhere */
+    gid_t groups[API_GROUPS_MAX]; /* supplementary, by SO_PEERGROUPS */
+    int group_count;
+    pid_t pid;        /* for the trace only; 0 unknown */
+    const char *name; /* principal, "User:anna"; owned by the door, lives as long as the peer */
+
+    /* Private to the api. */
+    struct api_request *request;        /* the parked one, at most one per peer */
+    struct api_attachment *attachments; /* list */
+    int attachment_count;
+};
+
+/** What became of a frame. */
+enum api_outcome {
+    API_ANSWERED = 0, /* ops->answer was called; go on with the next frame */
+    API_PARKED = 1,   /* ops->answer comes later; dispatch no other frame of this peer before */
+};
+
+/**
+ * Handles one request frame, without its size prefix. The bytes are copied where they must outlive
+ * the call. Returns an api_outcome, or a failure after which the door closes the connection
+ * (malformed, unknown key or version): nothing was answered then.
+ */
+int api_dispatch(struct api *api, struct api_peer *peer, const uint8_t *frame, size_t n);
+
+/** The peer's eventfd was readable: gives room to the logs that it has attached for writing. */
+void api_kicked(struct api *api, struct api_peer *peer);
+
+/** Ends the parked request, unanswered, and the attachments of a peer that is going away. */
+void api_peer_gone(struct api *api, struct api_peer *peer);
+
+/* ---- daemon and api ------------------------------------------------------------------------- */
+
+/** What the daemon does for the api. */
+struct api_daemon_ops {
+    /** CLOCK_MONOTONIC in milliseconds, and the wall clock; fake in tests. */
+    int64_t (*mono_ms)(void *context);
+    int64_t (*wall_ms)(void *context);
+    /** Asks for an api_tick() not later than this; a later call replaces it. -1: no need. */
+    void (*arm)(void *context, int64_t deadline_mono_ms);
+    /**
+     * Proposes a metadata command. `done` is called with 0 or a failure, inside this call or later,
+     * after the command was stored and applied to the cluster state.
+     */
+    void (*propose)(
+        void *context, const struct command *command, void (*done)(void *arg, int rc), void *arg);
+    /**
+     * Watches the published end of a log for those who poll: api_tick() follows when it moves.
+     * Returns 0 or a failure; then the api polls by time. After unwatch() no thread looks at the
+     * view. NULL: no watcher.
+     */
+    int (*watch)(void *context, struct shm_partition *view);
+    void (*unwatch)(void *context, struct shm_partition *view);
+    /** Asks the flusher to make a log durable; api_tick() follows. */
+    void (*flush)(void *context, struct log *log);
+    /** A broker setting was changed and is stored: take it into use. */
+    void (*settings_changed)(void *context);
+    /** For DaemonStatus. */
+    int (*connections)(void *context);
+};
+
+/** What the daemon gives; borrowed, lives longer than the api. */
+struct api_wiring {
+    const struct api_daemon_ops *ops;
+    void *context;
+    struct store *store;
+    const struct cluster *cluster; /* the applied metadata */
+    const struct settings *settings;
+    const char *version;
+    const char *data_folder;
+    const char *host; /* advertised to Kafka clients */
+    int32_t port;
+};
+
+/** An api without peers. Returns 0 or a failure. */
+int api_new(const struct api_wiring *wiring, struct api **api);
+
+/** Ends parked requests unanswered and closes the logs. The peers are gone already. */
+void api_free(struct api **api);
+
+/**
+ * Looks again at what is parked: after news of a watched log, after a flush, when the deadline of
+ * arm() came. Cheap when there is nothing to do.
+ */
+void api_tick(struct api *api);
+
+/** A topic was created, changed or deleted in the cluster state: the open logs follow. */
+void api_topic_changed(struct api *api, const uint8_t topic_id[16]);
+
+#endif
