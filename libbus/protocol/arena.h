@@ -26,8 +26,9 @@ void arena_fini(struct arena *arena);
 void arena_reset(struct arena *arena);
 
 /**
- * `n` zeroed bytes, aligned for any type; never NULL for n = 0. NULL with the error text set when
- * the limit or the memory is used up (arena_full() tells which code fits). The arena owns them.
+ * `n` zeroed bytes, aligned for any type, owned by the arena; never NULL for n = 0. When the limit
+ * or the memory is used up: NULL, with the error text set, for which the code to return is
+ * -BUS_ERR_NO_MEMORY.
  */
 void *arena_alloc(struct arena *arena, size_t n);
 

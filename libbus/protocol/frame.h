@@ -9,6 +9,8 @@
 #include "protocol/apis.h"
 #include "protocol/arena.h"
 
+/* Everything here borrows what it is given and may run in any thread; nothing blocks. */
+
 enum {
     FRAME_BYTES_MAX = 104857600, /* the largest frame that is accepted, as Kafka; without prefix */
     FRAME_PREFIX_BYTES = 4,
@@ -59,7 +61,10 @@ bool response_header_flexible(const struct api_info *api, int16_t version);
 
 /**
  * Cuts a stream into frames. Bytes come in by space + filled (read straight into the reader) or
- * by feed (copied); next gives the frames.
+ * by feed (copied); next gives the frames. Who takes all frames that are ready before bringing more
+ * bytes needs room for one frame and one read at most.
+ *
+ * Thread: one at a time. Blocks: no.
  */
 struct frame_reader {
     uint8_t *data;          /* owned */

@@ -98,6 +98,7 @@ class Field:
         if self.type == "struct" and not self.array:
             need(self.null[0] != NEVER or self.tag >= 0, f"struct {self.name} is never absent")
             need(self.null[0] == NEVER or self.tag < 0, f"struct {self.name} is tagged and null")
+            need(self.null[0] in (0, NEVER), f"struct {self.name} is null in some versions only")
         elif self.type != "struct":
             _, _, least, most = TYPES[self.type]
             plain = self.value == 0 or not self.array
