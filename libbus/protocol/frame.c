@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/err.h"
-#include "protocol/varint.h"
+#include "protocol/uvarint.h"
 
 #include <string.h>
 
@@ -46,11 +46,11 @@ static size_t
 skip_tags(const uint8_t *p, size_t n)
 {
     uint32_t count, tag, size;
-    size_t at = varint_get(p, n, &count);
+    size_t at = uvarint_get(p, n, &count);
     for (uint32_t i = 0; at > 0 && i < count; i++) {
-        size_t tag_bytes = varint_get(p + at, n - at, &tag);
+        size_t tag_bytes = uvarint_get(p + at, n - at, &tag);
         at += tag_bytes;
-        size_t size_bytes = tag_bytes ? varint_get(p + at, n - at, &size) : 0;
+        size_t size_bytes = tag_bytes ? uvarint_get(p + at, n - at, &size) : 0;
         at += size_bytes;
         if (size_bytes == 0 || size > n - at)
             return 0;

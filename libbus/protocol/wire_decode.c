@@ -3,7 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
-#include "protocol/varint.h"
+#include "protocol/uvarint.h"
 #include "protocol/wire_field.h"
 
 #include <string.h>
@@ -46,7 +46,7 @@ take(struct decoder *d, size_t n)
 static int
 read_varint(struct decoder *d, const char *name, uint32_t *value)
 {
-    size_t used = varint_get(d->p, left(d), value);
+    size_t used = uvarint_get(d->p, left(d), value);
     if (used == 0)
         return malformed(d, name, "has no valid varint");
     d->p += used;

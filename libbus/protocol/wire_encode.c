@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/err.h"
-#include "protocol/varint.h"
+#include "protocol/uvarint.h"
 #include "protocol/wire_field.h"
 
 #include <stdlib.h>
@@ -24,8 +24,8 @@ static void encode_struct(struct encoder *e, const struct schema *schema, const 
 static void
 put_varint(struct encoder *e, uint32_t value)
 {
-    uint8_t bytes[VARINT_BYTES_MAX];
-    buf_put(e->out, bytes, varint_put(bytes, value));
+    uint8_t bytes[UVARINT_BYTES_MAX];
+    buf_put(e->out, bytes, uvarint_put(bytes, value));
 }
 
 /* A length or count; negative is null. `bytes` as in the decoder. */
@@ -236,8 +236,8 @@ encode_tag(struct encoder *e, const struct field *field, const void *in)
     size_t start = e->out->length;
     encode_field(e, field, in);
     size_t n = e->out->length - start;
-    uint8_t size[VARINT_BYTES_MAX];
-    size_t size_bytes = varint_put(size, (uint32_t)n);
+    uint8_t size[UVARINT_BYTES_MAX];
+    size_t size_bytes = uvarint_put(size, (uint32_t)n);
     MUST(n <= UINT32_MAX && (!e->gaps || e->gaps->count == gaps));
     if (!buf_extend(e->out, size_bytes))
         return;

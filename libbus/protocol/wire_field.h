@@ -26,8 +26,8 @@ field_nullable(const struct field *field, int16_t version)
 }
 
 /**
- * Reads or writes a member that points to a struct or to elements. The codec does not know the
- * type of the pointer, so it copies the bytes.
+ * What a member that points to a struct or to elements holds. The codec does not know the type of
+ * the pointer, so it copies the bytes.
  */
 static inline void *
 member_pointer(const void *member)
@@ -37,6 +37,7 @@ member_pointer(const void *member)
     return pointer;
 }
 
+/** Sets such a member. */
 static inline void
 member_set_pointer(void *member, const void *pointer)
 {
