@@ -16,16 +16,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct access;
 struct api;
 struct api_attachment;
 struct api_request;
+struct access_names;
+struct changes;
 struct cluster;
 struct command;
 struct log;
+struct quota;
 struct settings;
-struct shm_partition;
 struct store;
+struct watch;
 
 /* ---- door and api --------------------------------------------------------------------------- */
 
@@ -77,8 +79,9 @@ struct api_peer {
     gid_t gid;                    /* (gid_t)-1 elsewhere */
     gid_t groups[API_GROUPS_MAX]; /* supplementary, by SO_PEERGROUPS */
     int group_count;
-    pid_t pid;        /* for the trace only; 0 unknown */
-    const char *name; /* principal, "User:anna"; owned by the door, lives as long as the peer */
+    pid_t pid;           /* for the trace only; 0 unknown */
+    struct quota *quota; /* the api charges QUOTA_ATTACHED and QUOTA_PARKED; may be NULL */
+    const char *name;    /* principal, "User:anna"; owned by the door, lives as long as the peer */
 
     /* Private to the api. */
     struct api_request *request;        /* the parked one, at most one per peer */
@@ -120,13 +123,6 @@ struct api_daemon_ops {
      */
     void (*propose)(
         void *context, const struct command *command, void (*done)(void *arg, int rc), void *arg);
-    /**
-     * Watches the published end of a log for those who poll: api_tick() follows when it moves.
-     * Returns 0 or a failure; then the api polls by time. After unwatch() no thread looks at the
-     * view. NULL: no watcher.
-     */
-    int (*watch)(void *context, struct shm_partition *view);
-    void (*unwatch)(void *context, struct shm_partition *view);
     /** Asks the flusher to make a log durable; api_tick() follows. */
     void (*flush)(void *context, struct log *log);
     /** A broker setting was changed and is stored: take it into use. */
@@ -140,11 +136,15 @@ struct api_wiring {
     const struct api_daemon_ops *ops;
     void *context;
     struct store *store;
-    const struct cluster *cluster; /* the applied metadata */
-    const struct settings *settings;
+    struct watch *watch;              /* NULL: who waits for records is looked at by time */
+    const struct cluster *cluster;    /* the applied metadata; its settings are busd's */
+    const struct access_names *names; /* users and groups of access lists */
+    uid_t own_uid;                    /* busd's */
+    int32_t node_id;
+    const char *cluster_id;
     const char *version;
     const char *data_folder;
-    const char *host; /* advertised to Kafka clients */
+    const char *host; /* advertised to Kafka clients; "" without network */
     int32_t port;
 };
 
@@ -160,7 +160,11 @@ void api_free(struct api **api);
  */
 void api_tick(struct api *api);
 
-/** A topic was created, changed or deleted in the cluster state: the open logs follow. */
-void api_topic_changed(struct api *api, const uint8_t topic_id[16]);
+/**
+ * A command was committed to the cluster state: open logs take new settings, those of a deleted
+ * topic end for their readers and writers, and its files go. The daemon calls it between the
+ * commit and the `done` of propose().
+ */
+void api_apply(struct api *api, const struct changes *changes);
 
 #endif
