@@ -18,6 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct log_file;
+struct log_watch;
+
 struct log_options {
     const char *topic; /* copied */
     uint8_t topic_id[STORE_ID_BYTES];
