@@ -32,7 +32,7 @@ struct watch;
 /* ---- door and api --------------------------------------------------------------------------- */
 
 enum {
-    API_GROUPS_MAX = 64,        /* supplementary groups of a peer that count */
+    API_GROUPS_MAX = 64,        /* groups of a peer that count */
     API_ATTACHMENTS_MAX = 4096, /* partitions that one peer may have attached */
     API_SEGMENT_FDS_MAX = 8,    /* segments that come with an attachment */
     API_FDS_MAX = 4 + API_SEGMENT_FDS_MAX,
@@ -76,8 +76,7 @@ struct api_peer {
     const struct api_peer_ops *ops;
     unsigned door;                /* one of API_DOOR_* */
     uid_t uid;                    /* on the unix door, by SO_PEERCRED; (uid_t)-1 elsewhere */
-    gid_t gid;                    /* (gid_t)-1 elsewhere */
-    gid_t groups[API_GROUPS_MAX]; /* supplementary, by SO_PEERGROUPS */
+    gid_t groups[API_GROUPS_MAX]; /* the peer's own first, then those of SO_PEERGROUPS */
     int group_count;
     pid_t pid;           /* for the trace only; 0 unknown */
     struct quota *quota; /* the api charges QUOTA_ATTACHED and QUOTA_PARKED; may be NULL */
