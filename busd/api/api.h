@@ -23,11 +23,10 @@ struct access_names;
 struct changes;
 struct cluster;
 struct command;
-struct log;
+struct loop;
 struct quota;
-struct settings;
 struct store;
-struct watch;
+struct worker;
 
 /* ---- door and api --------------------------------------------------------------------------- */
 
@@ -122,10 +121,6 @@ struct api_daemon_ops {
      */
     void (*propose)(
         void *context, const struct command *command, void (*done)(void *arg, int rc), void *arg);
-    /** Asks the flusher to make a log durable; api_tick() follows. */
-    void (*flush)(void *context, struct log *log);
-    /** A broker setting was changed and is stored: take it into use. */
-    void (*settings_changed)(void *context);
     /** For DaemonStatus. */
     int (*connections)(void *context);
 };
@@ -135,7 +130,8 @@ struct api_wiring {
     const struct api_daemon_ops *ops;
     void *context;
     struct store *store;
-    struct watch *watch;              /* NULL: who waits for records is looked at by time */
+    struct loop *loop;      /* where news of other threads arrive; NULL: looked for by time */
+    struct worker *flusher; /* flushes for acks=all; NULL: in place, blocking (tests) */
     const struct cluster *cluster;    /* the applied metadata; its settings are busd's */
     const struct access_names *names; /* users and groups of access lists */
     uid_t own_uid;                    /* busd's */
@@ -154,8 +150,9 @@ int api_new(const struct api_wiring *wiring, struct api **api);
 void api_free(struct api **api);
 
 /**
- * Looks again at what is parked: after news of a watched log, after a flush, when the deadline of
- * arm() came. Cheap when there is nothing to do.
+ * Looks again at what is parked: when the deadline of arm() came. (News of records and flushes
+ * come by a thread of the api's own and by the flusher, through the loop.) Cheap when there is
+ * nothing to do.
  */
 void api_tick(struct api *api);
 
