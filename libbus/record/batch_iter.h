@@ -10,6 +10,7 @@
 #include "record/batch_header.h"
 #include "record/varint.h"
 
+#include <bus/errors.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,7 @@ struct batch_iter {
     int64_t base_offset;
     int64_t base_timestamp;
     int64_t append_timestamp; /* of every record, with log_append */
+    int32_t count;            /* records in the batch */
     int32_t left;             /* records not yet given */
     int32_t previous_delta;   /* offset delta of the record given last; -1 before the first */
     int32_t last_delta;
@@ -49,11 +51,9 @@ struct batch_iter {
 int batch_iter_init(struct batch_iter *it, const void *batch, size_t bytes,
     const struct batch_header *h, struct buf *scratch, size_t decompressed_max);
 
-/** Sets the error of a record that cannot be read; the iterator is then at its end. */
-int batch_iter_corrupt(struct batch_iter *it);
-
-/** The records are used up: 0, or -BUS_ERR_CORRUPT_MESSAGE when bytes are left over. */
-int batch_iter_end(struct batch_iter *it);
+/** Ends the iteration and sets the text: the next record, or what follows the last, is malformed.
+ */
+void batch_iter_corrupt(struct batch_iter *it);
 
 /** Reads the length at *p and the bytes that it announces; a negative length is null. */
 static inline bool
@@ -90,6 +90,34 @@ batch_iter_headers(const uint8_t *p, const uint8_t *end, struct record *out)
     return true;
 }
 
+/** Decodes the record at it->at. False: it is malformed. */
+static inline bool
+batch_iter_decode(struct batch_iter *it, struct record *out)
+{
+    const uint8_t *p = it->at;
+    int32_t length;
+    if (!varint_get_i32(&p, it->end, &length) || length < 1 || length > it->end - p)
+        return false;
+    const uint8_t *end = p + length;
+    p++; /* record attributes: no bit has a meaning */
+    int64_t timestamp_delta;
+    int32_t offset_delta;
+    if (!varint_get_i64(&p, end, &timestamp_delta) || !varint_get_i32(&p, end, &offset_delta) ||
+        offset_delta <= it->previous_delta || offset_delta > it->last_delta ||
+        !batch_iter_bytes(&p, end, &out->key, &out->key_bytes) ||
+        !batch_iter_bytes(&p, end, &out->value, &out->value_bytes) ||
+        !batch_iter_headers(p, end, out))
+        return false;
+    out->offset = it->base_offset + offset_delta;
+    /* Any delta may stand in the bytes, so the sum wraps as Java's does. */
+    out->timestamp = it->log_append
+                         ? it->append_timestamp
+                         : (int64_t)((uint64_t)it->base_timestamp + (uint64_t)timestamp_delta);
+    it->previous_delta = offset_delta;
+    it->at = end;
+    return true;
+}
+
 /**
  * Gives the next record in *out. Returns 1, 0 behind the last, or -BUS_ERR_CORRUPT_MESSAGE. Offsets
  * rise strictly and stay within the batch, whatever the bytes are. Thread: as for the iterator.
@@ -97,31 +125,16 @@ batch_iter_headers(const uint8_t *p, const uint8_t *end, struct record *out)
 static inline int
 batch_iter_next(struct batch_iter *it, struct record *out)
 {
-    if (__builtin_expect(it->left == 0, 0))
-        return batch_iter_end(it);
-    const uint8_t *p = it->at;
-    int32_t length;
-    int64_t timestamp_delta;
-    int32_t offset_delta;
-    if (!varint_get_i32(&p, it->end, &length) || length < 1 || length > it->end - p)
-        return batch_iter_corrupt(it);
-    const uint8_t *end = p + length;
-    p++; /* record attributes: no bit has a meaning */
-    if (!varint_get_i64(&p, end, &timestamp_delta) || !varint_get_i32(&p, end, &offset_delta) ||
-        offset_delta <= it->previous_delta || offset_delta > it->last_delta ||
-        !batch_iter_bytes(&p, end, &out->key, &out->key_bytes) ||
-        !batch_iter_bytes(&p, end, &out->value, &out->value_bytes) ||
-        !batch_iter_headers(p, end, out))
-        return batch_iter_corrupt(it);
-    out->offset = it->base_offset + offset_delta;
-    /* Any delta may stand in the bytes, so the sum wraps as Java's does. */
-    out->timestamp = it->log_append
-                         ? it->append_timestamp
-                         : (int64_t)((uint64_t)it->base_timestamp + (uint64_t)timestamp_delta);
-    it->previous_delta = offset_delta;
-    it->left--;
-    it->at = end;
-    return 1;
+    if (__builtin_expect(it->left > 0, 1)) {
+        if (__builtin_expect(batch_iter_decode(it, out), 1)) {
+            it->left--;
+            return 1;
+        }
+    } else if (it->at == it->end) {
+        return 0;
+    }
+    batch_iter_corrupt(it);
+    return -BUS_ERR_CORRUPT_MESSAGE;
 }
 
 /** One header of a record; the pointers borrow what the record borrows. */

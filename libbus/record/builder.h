@@ -184,7 +184,10 @@ struct batch_single {
     int32_t base_sequence;  /* -1: none */
 };
 
-/** Bytes of the whole batch for key and value of these sizes (-1: null). */
+/**
+ * Bytes of the whole batch for key and value of these sizes (-1: null). A batch of more than
+ * INT32_MAX bytes cannot be begun.
+ */
 size_t batch_single_bytes(int32_t key_bytes, int32_t value_bytes);
 
 /**

@@ -101,48 +101,65 @@ varint_put_i64(uint8_t *p, int64_t v)
     return varint_put_u64(p, varint_zigzag_64(v));
 }
 
-/** varint_get_u32() for numbers of more than two bytes. */
-bool varint_get_u32_long(const uint8_t **p, const uint8_t *end, uint32_t *out);
+/** A number of any length that was read; travels in two registers. */
+struct varint_read {
+    const uint8_t *next; /* the byte behind it; NULL: `end` came first, or more than 64 bits */
+    uint64_t value;
+};
 
-/** varint_get_u64() for numbers of more than one byte. */
-bool varint_get_u64_long(const uint8_t **p, const uint8_t *end, uint64_t *out);
+/** Reads a number of any length at `p`. For the numbers that are not short. */
+struct varint_read varint_read_long(const uint8_t *p, const uint8_t *end);
 
 /**
  * Reads an unsigned number at *p, moves *p behind it. False: `end` came first, or the number has
- * more than 32 bits; *p and *out are then undefined. Each byte is read once.
+ * more than 64 bits; *p and *out are then undefined. A number that changes while it is read
+ * comes out as some number.
  */
+static inline bool
+varint_get_u64(const uint8_t **p, const uint8_t *end, uint64_t *out)
+{
+    const uint8_t *at = *p;
+    if (__builtin_expect(at >= end, 0))
+        return false;
+    uint64_t first = once_u8(at);
+    if (__builtin_expect(first < 0x80, 1)) {
+        *out = first;
+        *p = at + 1;
+        return true;
+    }
+    /* The addresses of the caller's variables are not passed on, or they would live in memory
+     * instead of registers on the fast path too. */
+    struct varint_read read = varint_read_long(at, end);
+    *out = read.value;
+    *p = read.next;
+    return read.next != NULL;
+}
+
+/** As varint_get_u64() for up to 32 bits. */
 static inline bool
 varint_get_u32(const uint8_t **p, const uint8_t *end, uint32_t *out)
 {
     const uint8_t *at = *p;
-    if (__builtin_expect(end - at < 2, 0))
-        return varint_get_u32_long(p, end, out);
+    if (__builtin_expect(at >= end, 0))
+        return false;
     uint32_t first = once_u8(at);
     if (__builtin_expect(first < 0x80, 1)) {
         *out = first;
         *p = at + 1;
         return true;
     }
-    uint32_t second = once_u8(at + 1);
-    if (second >= 0x80)
-        return varint_get_u32_long(p, end, out);
-    *out = (first & 0x7f) | second << 7;
-    *p = at + 2;
-    return true;
-}
-
-/** As varint_get_u32() for up to 64 bits. */
-static inline bool
-varint_get_u64(const uint8_t **p, const uint8_t *end, uint64_t *out)
-{
-    if (__builtin_expect(*p >= end, 0))
-        return false;
-    uint8_t first = once_u8(*p);
-    if (__builtin_expect(first >= 0x80, 0))
-        return varint_get_u64_long(p, end, out);
-    *out = first;
-    *p += 1;
-    return true;
+    if (__builtin_expect(end - at >= 2, 1)) {
+        uint32_t second = once_u8(at + 1);
+        if (__builtin_expect(second < 0x80, 1)) {
+            *out = (first & 0x7f) | second << 7;
+            *p = at + 2;
+            return true;
+        }
+    }
+    struct varint_read read = varint_read_long(at, end);
+    *out = (uint32_t)read.value;
+    *p = read.next;
+    return read.next != NULL && read.value <= UINT32_MAX;
 }
 
 /** As varint_get_u32(), zigzag decoded. */
