@@ -10,12 +10,16 @@
 
 /**
  * Where segments come from when the view lacks one: the connection in a client, the store in busd.
- * Gives a reference for the segment `seq` of this generation or, when seq is -1, for the segment
- * that contains `offset`. Returns 0 or a failure (DAEMON_UNAVAILABLE, OFFSET_OUT_OF_RANGE, …).
- * Thread: the caller of append, cursor or flush. Blocks: may.
+ *
+ * `open` gives a reference to the segment `seq` of this generation or, when seq is -1, to the one
+ * that contains `offset`; then `*position` is set to the start of a batch at or before the offset
+ * (0 will do, a look into the index is better: the cursor scans from there). A segment that is
+ * closed comes with `end` and `next_offset`. Returns 0 or a failure (DAEMON_UNAVAILABLE,
+ * OFFSET_OUT_OF_RANGE, …). Thread: the caller of append, cursor or flush. Blocks: may.
  */
 struct shm_source {
-    int (*open)(void *context, int64_t seq, int64_t offset, struct shm_segment **segment);
+    int (*open)(void *context, int64_t seq, int64_t offset, struct shm_segment **segment,
+        uint32_t *position);
     void (*kick)(void *context); /* asks busd for room; never blocks; may be NULL */
     void *context;
 };
@@ -65,5 +69,11 @@ struct shm_tail {
 
 /** Reads the tail. Returns 0 or -BUS_ERR_CORRUPT_MESSAGE when the words make no sense. */
 int shm_partition_tail(const struct shm_partition *view, struct shm_tail *tail);
+
+/**
+ * Reads one slot, unchecked but each word once: seq, base, position, limit, end, sealed. False when
+ * it does not hold `seq`, or is being refilled. Thread: any. Blocks: no.
+ */
+bool shm_slot_read(const struct shm_control *control, int64_t seq, struct shm_tail *tail);
 
 #endif

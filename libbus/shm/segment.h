@@ -17,7 +17,7 @@ struct shm_segment {
     uint8_t *bytes;      /* the mapping */
     size_t capacity;     /* mapped bytes */
     size_t end;          /* valid bytes of a closed segment; 0 while it is being written */
-    size_t populated;    /* bytes from the start whose pages were brought in */
+    size_t populated;    /* pages below this were brought in, or lie before where we started */
     int fd;              /* owned */
     int references;      /* owners in this process; guarded by the owner's lock */
     bool writable;
@@ -37,9 +37,9 @@ void shm_segment_unref(struct shm_segment **segment);
 struct shm_segment *shm_segment_ref(struct shm_segment *segment);
 
 /**
- * Brings in the pages up to `until` bytes, in steps, so that the first touch costs no fault each.
- * Never passes `limit`. Thread: the segment's user. Blocks: for the page faults.
+ * Brings in the pages of [from, until) that this process has not had, all at once: a first touch
+ * costs a fault each. Never passes `limit`. Thread: the segment's user. Blocks: for the faults.
  */
-void shm_segment_populate(struct shm_segment *segment, size_t until, size_t limit);
+void shm_segment_populate(struct shm_segment *segment, size_t from, size_t until, size_t limit);
 
 #endif

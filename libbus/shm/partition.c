@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shm/partition.h"
+
+#include "base/check.h"
+#include "base/err.h"
+#include "shm/guard.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Maps one page of `fd` under the guard. A file that is too short is refused here; one that is cut
+ * later is the guard's business. */
+static int
+page_map(int fd, bool writable, const char *what, bool *damaged, void **page)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return err_sys(errno, "look at the %s page", what);
+    if (status.st_size < SHM_PAGE_BYTES)
+        return err_set(BUS_ERR_CORRUPT_MESSAGE, "the %s page is cut off", what);
+    int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    void *fresh = mmap(NULL, SHM_PAGE_BYTES, protection, MAP_SHARED, fd, 0);
+    if (fresh == MAP_FAILED)
+        return err_sys(errno, "map the %s page", what);
+    int rc = guard_add(fresh, SHM_PAGE_BYTES, damaged);
+    if (rc < 0) {
+        munmap(fresh, SHM_PAGE_BYTES);
+        return rc;
+    }
+    *page = fresh;
+    return 0;
+}
+
+static void
+page_unmap(void *page)
+{
+    if (!page)
+        return;
+    guard_remove(page);
+    munmap(page, SHM_PAGE_BYTES);
+}
+
+int
+shm_partition_init(struct shm_partition *view, struct shm_partition_fds fds, bool writable,
+    const uint8_t *topic_id, int32_t partition, struct shm_source source)
+{
+    *view = (struct shm_partition){.writable = writable, .source = source};
+    void *control = NULL, *bell = NULL;
+    int rc = page_map(fds.control, writable, "control", &view->damaged, &control);
+    if (rc == 0)
+        rc = page_map(fds.bell, true, "bell", &view->damaged, &bell);
+    close(fds.control);
+    close(fds.bell);
+    if (rc == 0)
+        rc = shm_control_check(control, topic_id, partition);
+    if (rc == 0 && ((struct shm_bell *)bell)->magic != SHM_BELL_MAGIC)
+        rc = err_set(BUS_ERR_CORRUPT_MESSAGE, "the bell page has no marker");
+    view->control = control;
+    view->bell = bell;
+    if (rc < 0)
+        shm_partition_fini(view);
+    return rc;
+}
+
+void
+shm_partition_fini(struct shm_partition *view)
+{
+    for (int i = 0; i < SHM_SLOTS; i++)
+        shm_segment_unref(&view->segments[i]);
+    page_unmap(view->control);
+    page_unmap(view->bell);
+    view->control = NULL;
+    view->bell = NULL;
+}
+
+void
+shm_partition_add(struct shm_partition *view, struct shm_segment *segment)
+{
+    MUST(segment->seq >= 0);
+    struct shm_segment **place = &view->segments[segment->seq % SHM_SLOTS];
+    shm_segment_unref(place);
+    *place = segment;
+}
+
+int
+shm_partition_segment(struct shm_partition *view, int64_t seq, struct shm_segment **segment)
+{
+    struct shm_segment *known = view->segments[(uint64_t)seq % SHM_SLOTS];
+    if (known && known->seq == seq) {
+        *segment = known;
+        return 0;
+    }
+    struct shm_segment *fresh;
+    uint32_t position = 0;
+    int rc = view->source.open(view->source.context, seq, -1, &fresh, &position);
+    if (rc < 0)
+        return rc;
+    if (fresh->seq != seq) {
+        shm_segment_unref(&fresh);
+        return err_set(BUS_ERR_CORRUPT_MESSAGE, "another segment came than the one asked for");
+    }
+    shm_partition_add(view, fresh);
+    *segment = fresh;
+    return 0;
+}
+
+bool
+shm_slot_read(const struct shm_control *control, int64_t seq, struct shm_tail *tail)
+{
+    const struct shm_slot *slot = &control->slots[(uint64_t)seq % SHM_SLOTS];
+    /* Acquire: pairs with the release in shm_slot_prepare(). */
+    if (seq < 0 || atomic_load_explicit(&slot->seq, memory_order_acquire) != seq)
+        return false;
+    tail->seq = seq;
+    tail->base_offset = atomic_load_explicit(&slot->base_offset, memory_order_relaxed);
+    tail->limit = atomic_load_explicit(&slot->limit, memory_order_relaxed);
+    /* Acquire: pairs with the publish in append.c; bytes below the position are complete. */
+    uint64_t published = atomic_load_explicit(&slot->published, memory_order_acquire);
+    tail->position = SHM_PUBLISHED_POSITION(published);
+    tail->sealed = (published & SHM_SEALED) != 0;
+    tail->end_offset = tail->base_offset + SHM_PUBLISHED_COUNT(published);
+    return atomic_load_explicit(&slot->seq, memory_order_relaxed) == seq;
+}
+
+static bool
+is_sane(const struct shm_tail *tail)
+{
+    return tail->base_offset >= 0 && tail->base_offset <= INT64_MAX - UINT32_MAX &&
+           tail->position <= tail->limit && tail->limit <= SHM_SEGMENT_BYTES_MAX;
+}
+
+int
+shm_partition_tail(const struct shm_partition *view, struct shm_tail *tail)
+{
+    const struct shm_control *control = view->control;
+    *tail = (struct shm_tail){0};
+    bool found = false;
+    /* A second look when the log rolled on between the two reads. */
+    for (int turn = 0; turn < SHM_SLOTS && !found; turn++) {
+        /* Acquire: pairs with the release in append.c's advance(); the base offset is set. */
+        int64_t seq = atomic_load_explicit(&control->active_seq, memory_order_acquire);
+        found = shm_slot_read(control, seq, tail);
+    }
+    /* Acquire: pairs with the store in shm_fence(); what it sealed is seen sealed. */
+    uint32_t state = atomic_load_explicit(&control->state, memory_order_acquire);
+    if (!found || !is_sane(tail) || state < SHM_STATE_OPEN || state > SHM_STATE_DELETED ||
+        view->damaged)
+        return err_set(BUS_ERR_CORRUPT_MESSAGE, "the control page is damaged");
+    tail->state = (enum shm_state)state;
+    struct shm_tail spare;
+    tail->has_spare = shm_slot_read(control, tail->seq + 1, &spare);
+    return 0;
+}
