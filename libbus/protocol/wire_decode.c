@@ -294,7 +294,7 @@ wire_decode(const struct schema *schema, int16_t version, const uint8_t *p, size
     struct decoder d = {
         .start = p,
         .p = p,
-        .end = p + n,
+        .end = n > 0 ? p + n : p, /* p may be NULL then */
         .version = version,
         .flexible = schema_flexible(schema, version),
         .arena = arena,
