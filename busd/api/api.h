@@ -20,9 +20,7 @@ struct api;
 struct api_attachment;
 struct api_request;
 struct access_names;
-struct changes;
-struct cluster;
-struct command;
+struct controller;
 struct loop;
 struct quota;
 struct store;
@@ -115,12 +113,6 @@ struct api_daemon_ops {
     int64_t (*wall_ms)(void *context);
     /** Asks for an api_tick() not later than this; a later call replaces it. -1: no need. */
     void (*arm)(void *context, int64_t deadline_mono_ms);
-    /**
-     * Proposes a metadata command. `done` is called with 0 or a failure, inside this call or later,
-     * after the command was stored and applied to the cluster state.
-     */
-    void (*propose)(
-        void *context, const struct command *command, void (*done)(void *arg, int rc), void *arg);
     /** For DaemonStatus. */
     int (*connections)(void *context);
 };
@@ -129,24 +121,24 @@ struct api_daemon_ops {
 struct api_wiring {
     const struct api_daemon_ops *ops;
     void *context;
+    struct controller *controller; /* the cluster's state, and where it is changed */
     struct store *store;
     struct loop *loop;      /* where news of other threads arrive; NULL: looked for by time */
     struct worker *flusher; /* flushes for acks=all; NULL: in place, blocking (tests) */
-    const struct cluster *cluster;    /* the applied metadata; its settings are busd's */
     const struct access_names *names; /* users and groups of access lists */
     uid_t own_uid;                    /* busd's */
-    int32_t node_id;
-    const char *cluster_id;
     const char *version;
     const char *data_folder;
     const char *host; /* advertised to Kafka clients; "" without network */
     int32_t port;
 };
 
-/** An api without peers. Returns 0 or a failure. */
+/** An api without peers; listens to the controller. Returns 0 or a failure. */
 int api_new(const struct api_wiring *wiring, struct api **api);
 
-/** Ends parked requests unanswered and closes the logs. The peers are gone already. */
+/**
+ * Closes the logs; waits for the flusher. The peers are gone already, the controller goes later.
+ */
 void api_free(struct api **api);
 
 /**
@@ -155,12 +147,5 @@ void api_free(struct api **api);
  * nothing to do.
  */
 void api_tick(struct api *api);
-
-/**
- * A command was committed to the cluster state: open logs take new settings, those of a deleted
- * topic end for their readers and writers, and its files go. The daemon calls it between the
- * commit and the `done` of propose().
- */
-void api_apply(struct api *api, const struct changes *changes);
 
 #endif
