@@ -5,6 +5,7 @@
 # with the thread sanitizer. make check calls it with these variables; a build that is itself one of
 # them skips.
 set -u
+: "${top_srcdir:?run by make check}" "${top_builddir:?run by make check}"
 
 if [ "${SANITIZED:-no}" = yes ]; then
     echo "this build has a sanitizer already"

@@ -6,6 +6,7 @@
 # An input that breaks a target is left in tests/fuzz/broken of the build folder: add it to the
 # corpus together with the fix.
 set -u
+: "${top_srcdir:?run by make check}" "${top_builddir:?run by make check}"
 
 seconds=${FUZZ_SECONDS:-5}
 [ -n "${FUZZ_TARGETS:-}" ] || { echo "no fuzz targets" && exit 77; }
