@@ -78,8 +78,8 @@ batch_iter_corrupt(struct batch_iter *it)
 static int
 header_corrupt(const struct record *record, const struct record_header_cursor *cursor)
 {
-    return err_set(BUS_ERR_CORRUPT_MESSAGE, "record %lld: header %d of %d is malformed",
-        (long long)record->offset, cursor->given, record->header_count);
+    return err_set(BUS_ERR_CORRUPT_MESSAGE, "header %d of %d at offset %lld is malformed",
+        cursor->given, record->header_count, (long long)record->offset);
 }
 
 int
