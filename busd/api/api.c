@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The api as a whole: set up, told of changes, taken down.
+ */
+#include "api/api.h"
+#include "api/attach.h"
+#include "api/request.h"
+#include "base/check.h"
+#include "base/err.h"
+#include "run/loop.h"
+
+#include <stdlib.h>
+
+/** Any thread: a watched log has moved, or a flush has ended. */
+static void
+tell_loop(void *context)
+{
+    struct api *api = context;
+    loop_post_send(api->news);
+}
+
+static void
+tick(void *context)
+{
+    api_tick(context);
+}
+
+static void
+apply(void *context, const struct changes *changes)
+{
+    struct api *api = context;
+    switch (changes->type) {
+    case COMMAND_TOPIC_DELETE:
+        logs_delete(&api->logs, changes->topic);
+        if (api->news)
+            tell_loop(api); /* those who wait on the topic are told */
+        return;
+    case COMMAND_TOPIC_ALTER:
+        logs_configure(&api->logs, changes->topic);
+        return;
+    case COMMAND_BROKER_ALTER:
+        logs_configure(&api->logs, NULL);
+        return;
+    default:
+        return;
+    }
+}
+
+static int
+start(struct api *api)
+{
+    struct api_wiring *w = &api->wiring;
+    int rc = 0;
+    if (w->loop)
+        rc = loop_post_new(w->loop, tick, api, &api->news);
+    if (rc == 0 && w->loop)
+        rc = watcher_start(tell_loop, api, &api->watcher);
+    if (rc < 0)
+        return rc;
+    api->logs = (struct logs){
+        .store = w->store,
+        .flusher = w->flusher,
+        .watcher = api->watcher,
+        .cluster = &w->controller->cluster,
+        .news = tell_loop,
+        .context = api,
+    };
+    return logs_init(&api->logs);
+}
+
+int
+api_new(const struct api_wiring *wiring, struct api **made)
+{
+    MUST(wiring->loop || !wiring->flusher);
+    struct api *api = calloc(1, sizeof *api);
+    if (!api)
+        return err_no_memory();
+    api->wiring = *wiring;
+    api->armed_ms = -1;
+    api->started_ms = wiring->ops->mono_ms(wiring->context);
+    int rc = start(api);
+    if (rc < 0) {
+        api_free(&api);
+        return rc;
+    }
+    api->listener = (struct controller_listener){.changed = apply, .context = api};
+    controller_listen(wiring->controller, &api->listener);
+    *made = api;
+    return 0;
+}
+
+void
+api_free(struct api **api)
+{
+    if (!*api)
+        return;
+    MUST(!(*api)->parked);
+    logs_fini(&(*api)->logs);
+    watcher_stop(&(*api)->watcher);
+    if ((*api)->news)
+        loop_post_free(&(*api)->news);
+    free(*api);
+    *api = NULL;
+}
+
+void
+api_kicked(struct api *api, struct api_peer *peer)
+{
+    (void)api;
+    attach_make_room(peer);
+}

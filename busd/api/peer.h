@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the one who asks may do, and how a failure is told to him.
+ */
+#ifndef API_PEER_H
+#define API_PEER_H
+
+#include "api/request.h"
+#include "core/access.h"
+
+/** The group whose members may create, change and delete topics and alter busd's settings. */
+#define PEER_ADMIN_GROUP "shmbus-admin"
+
+/** What the peer may do with a topic. */
+struct access peer_access(const struct api_request *r, const struct cluster_topic *topic);
+
+/** Whether the peer knows the topic at all: it may read or write. */
+bool peer_may_see(const struct api_request *r, const struct cluster_topic *topic);
+
+/** 0, or -BUS_ERR_TOPIC_AUTHORIZATION_FAILED that names topic, peer and setting. */
+int peer_check_read(const struct api_request *r, const struct cluster_topic *topic);
+int peer_check_write(const struct api_request *r, const struct cluster_topic *topic);
+
+/** Whether the peer may administer: busd's own user, root, members of PEER_ADMIN_GROUP. */
+bool peer_is_admin(const struct api_request *r);
+
+/** 0, or -BUS_ERR_CLUSTER_AUTHORIZATION_FAILED; `what` as in "create topics". */
+int peer_check_admin(const struct api_request *r, const char *what);
+
+/** The bits of AuthorizedOperations for a topic, and for the cluster. */
+int32_t peer_topic_operations(const struct api_request *r, const struct cluster_topic *topic);
+int32_t peer_cluster_operations(const struct api_request *r);
+
+/**
+ * The error code for an answer. Clients on the Unix door know our own codes; others get the nearest
+ * that Kafka has.
+ */
+int16_t peer_error(const struct api_request *r, int rc);
+
+/** The topic of a name; NULL with the error text set when there is none. Borrowed. */
+struct cluster_topic *peer_topic(const struct api_request *r, const char *name);
+
+/** The same by id. */
+struct cluster_topic *peer_topic_of_id(const struct api_request *r, const struct uuid *id);
+
+/**
+ * Finds the log of a partition, opens it if need be. 0, -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION,
+ * -BUS_ERR_NOT_LEADER_OR_FOLLOWER, or as logs_get().
+ */
+int peer_log(struct api_request *r, const struct cluster_topic *topic, int32_t partition,
+    struct open_log **log);
+
+/**
+ * Compares the leader epoch that a client believes in (-1: it does not say) with the present one:
+ * 0, -BUS_ERR_FENCED_LEADER_EPOCH or -BUS_ERR_UNKNOWN_LEADER_EPOCH.
+ */
+int peer_check_epoch(const struct cluster_topic *topic, int32_t partition, int32_t epoch);
+
+#endif

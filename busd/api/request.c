@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The life of a request behind its dispatch: parking, waking, answering.
+ */
+#include "api/request.h"
+#include "base/check.h"
+#include "base/err.h"
+#include "base/trace.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void
+api_answer_fini(struct api_answer *answer)
+{
+    for (int i = 0; i < answer->fd_count; i++)
+        close(answer->fds[i]);
+    answer->fd_count = 0;
+    buf_fini(&answer->frame);
+}
+
+int64_t
+request_now_ms(const struct api_request *r)
+{
+    return r->api->wiring.ops->mono_ms(r->api->wiring.context);
+}
+
+int64_t
+request_wall_ms(const struct api_request *r)
+{
+    return r->api->wiring.ops->wall_ms(r->api->wiring.context);
+}
+
+const struct cluster *
+request_cluster(const struct api_request *r)
+{
+    return &r->api->wiring.controller->cluster;
+}
+
+struct api_request *
+request_new(struct api *api, struct api_peer *peer)
+{
+    struct api_request *r = calloc(1, sizeof *r);
+    if (!r) {
+        err_no_memory();
+        return NULL;
+    }
+    r->api = api;
+    r->peer = peer;
+    r->deadline_ms = -1;
+    arena_init(&r->arena, REQUEST_ARENA_BYTES_MAX);
+    buf_init(&r->answer.frame);
+    return r;
+}
+
+static void
+request_free(struct api_request *r)
+{
+    if (r->end)
+        r->end(r);
+    api_answer_fini(&r->answer);
+    arena_fini(&r->arena);
+    free(r);
+}
+
+static void
+park(struct api_request *r)
+{
+    struct api *api = r->api;
+    r->parked = true;
+    r->peer->request = r;
+    r->previous = NULL;
+    r->next = api->parked;
+    if (r->next)
+        r->next->previous = r;
+    api->parked = r;
+}
+
+static void
+unpark(struct api_request *r)
+{
+    struct api *api = r->api;
+    if (!r->parked)
+        return;
+    r->parked = false;
+    r->peer->request = NULL;
+    if (api->cursor == r)
+        api->cursor = r->next;
+    if (r->previous)
+        r->previous->next = r->next;
+    else
+        api->parked = r->next;
+    if (r->next)
+        r->next->previous = r->previous;
+}
+
+static int
+encode(struct api_request *r)
+{
+    struct buf *out = &r->answer.frame;
+    size_t start = frame_begin(out);
+    response_header_encode(out, r->info, r->header.api_version, r->header.correlation_id);
+    int rc = wire_encode(r->info->response, r->header.api_version, r->response, out);
+    if (rc == 0)
+        rc = frame_end(out, start, 0);
+    if (rc < 0)
+        buf_clear(out);
+    return err_prefix(rc, "answer to %s", r->info->name);
+}
+
+int
+request_settle(struct api_request *r, int rc)
+{
+    if (rc == HANDLED_PARKED) {
+        if (!r->parked)
+            park(r);
+        return API_PARKED;
+    }
+    if (rc == HANDLED_DONE)
+        rc = encode(r);
+    bool was_parked = r->parked;
+    unpark(r);
+    if (rc < 0 && !was_parked) {
+        request_free(r);
+        return rc;
+    }
+    r->answer.close = rc < 0 || rc == HANDLED_CLOSE;
+    if (r->answer.close)
+        trace(TRACE_NOTICE, "%s: closing the connection: %s", r->peer->name, err_text());
+    struct api_answer answer = r->answer;
+    struct api_peer *peer = r->peer;
+    r->answer.fd_count = 0;
+    buf_init(&r->answer.frame);
+    request_free(r);
+    peer->ops->answer(peer, &answer);
+    return API_ANSWERED;
+}
+
+void
+request_wake(struct api_request *r)
+{
+    request_settle(r, r->wake(r));
+}
+
+void
+request_cancel(struct api_request *r)
+{
+    unpark(r);
+    request_free(r);
+}
+
+bool
+request_add_fd(struct api_request *r, int fd)
+{
+    if (r->answer.fd_count == API_FDS_MAX) {
+        close(fd);
+        return false;
+    }
+    r->answer.fds[r->answer.fd_count++] = fd;
+    return true;
+}
+
+const char *
+request_error_text(struct api_request *r)
+{
+    const char *text = err_text();
+    return arena_string(&r->arena, text, strlen(text));
+}

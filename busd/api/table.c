@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/table.h"
+
+#include <stdlib.h>
+
+const struct handler_row handler_table[] = {
+    {API_METADATA, handle_metadata},
+    {API_API_VERSIONS, handle_api_versions},
+    {API_CREATE_TOPICS, handle_create_topics},
+    {API_DELETE_TOPICS, handle_delete_topics},
+    {API_CREATE_PARTITIONS, handle_create_partitions},
+    {API_ATTACH_PARTITION, handle_attach_partition},
+    {API_OPEN_SEGMENT, handle_open_segment},
+    {API_DETACH_PARTITION, handle_detach_partition},
+    {API_REPORT_STALL, handle_report_stall},
+    {API_DAEMON_STATUS, handle_daemon_status},
+};
+
+const size_t handler_table_count = sizeof handler_table / sizeof handler_table[0];
+
+static int
+compare_key(const void *key, const void *row)
+{
+    return *(const int16_t *)key - ((const struct handler_row *)row)->key;
+}
+
+request_handler *
+handler_find(int16_t key)
+{
+    const struct handler_row *row =
+        bsearch(&key, handler_table, handler_table_count, sizeof handler_table[0], compare_key);
+    return row ? row->handle : NULL;
+}

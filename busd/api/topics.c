@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * CreateTopics.
+ */
+#include "api/topics.h"
+#include "api/peer.h"
+#include "api/placement.h"
+#include "api/table.h"
+#include "base/err.h"
+
+#include <string.h>
+
+/** Whether another row of the request names the same topic. */
+static bool
+is_named_twice(const struct create_topics_request *request, int32_t index)
+{
+    for (int32_t i = 0; i < request->topics_count; i++)
+        if (i != index && strcmp(request->topics[i].name, request->topics[index].name) == 0)
+            return true;
+    return false;
+}
+
+static int
+take_assignments(const struct api_request *r, const struct create_topics_request_topic *wanted,
+    struct command *command)
+{
+    if (wanted->num_partitions != -1 || wanted->replication_factor != -1)
+        return err_set(BUS_ERR_INVALID_REQUEST,
+            "with an assignment of replicas, partitions and replication factor must be -1");
+    for (int32_t i = 0; i < wanted->assignments_count; i++) {
+        const struct create_topics_request_topic_assignment *a = &wanted->assignments[i];
+        if (a->partition_index != i)
+            return err_set(BUS_ERR_INVALID_REPLICA_ASSIGNMENT,
+                "the assignment of replicas must name the partitions 0, 1, 2 … in order");
+        int rc = placement_check(r, a->broker_ids, a->broker_ids_count);
+        if (rc < 0)
+            return rc;
+    }
+    command->count = wanted->assignments_count;
+    return 0;
+}
+
+static int
+take_counts(const struct api_request *r, const struct create_topics_request_topic *wanted,
+    struct command *command)
+{
+    const struct settings *settings = &request_cluster(r)->settings;
+    command->count = wanted->num_partitions == -1
+                         ? (int32_t)settings_int(settings, BROKER_NUM_PARTITIONS)
+                         : wanted->num_partitions;
+    return placement_check_factor(r, wanted->replication_factor);
+}
+
+/** The settings that have a value; null means the default, as does leaving one out. */
+static int
+take_settings(struct api_request *r, const struct create_topics_request_topic *wanted,
+    struct command *command)
+{
+    struct command_setting *settings =
+        arena_array(&r->arena, (size_t)wanted->configs_count, sizeof *settings);
+    if (!settings)
+        return -BUS_ERR_NO_MEMORY;
+    command->settings = settings;
+    for (int32_t i = 0; i < wanted->configs_count; i++) {
+        const struct create_topics_request_topic_config *config = &wanted->configs[i];
+        if (config->value)
+            settings[command->setting_count++] =
+                (struct command_setting){config->name, config->value, SETTING_OP_SET};
+    }
+    return 0;
+}
+
+static int
+make_command(struct api_request *r, const struct create_topics_request_topic *wanted,
+    struct command *command)
+{
+    *command = (struct command){.type = COMMAND_TOPIC_CREATE, .name = wanted->name};
+    command->replicas = placement_choose(r);
+    int rc = cluster_check_name(wanted->name);
+    if (rc == 0)
+        rc = wanted->assignments_count > 0 ? take_assignments(r, wanted, command)
+                                           : take_counts(r, wanted, command);
+    if (rc == 0)
+        rc = take_settings(r, wanted, command);
+    return rc == 0 ? controller_new_id(&command->id) : rc;
+}
+
+/** The settings that the topic has or would have, as the answer of version 5 and up tells them. */
+static int
+tell_settings(
+    struct api_request *r, const struct command *command, struct create_topics_response_topic *out)
+{
+    struct settings layer;
+    settings_init(&layer, &setting_table_topic, SETTING_FROM_TOPIC, &request_cluster(r)->settings);
+    int rc = 0;
+    for (size_t i = 0; i < command->setting_count && rc == 0; i++)
+        rc = settings_set_named(&layer, command->settings[i].name, command->settings[i].value);
+    out->configs = wire_array(
+        &create_topics_response_topic_config_schema, &r->arena, setting_table_topic.count);
+    if (!out->configs)
+        rc = -BUS_ERR_NO_MEMORY;
+    for (unsigned row = 0; row < setting_table_topic.count && rc == 0; row++) {
+        char space[SETTING_FORMAT_BYTES];
+        const char *value = settings_format(&layer, row, space);
+        struct create_topics_response_topic_config *config = &out->configs[out->configs_count++];
+        config->name = setting_table_topic.rows[row].name;
+        config->value = arena_string(&r->arena, value, strlen(value));
+        config->config_source = (int8_t)settings_source(&layer, row);
+    }
+    settings_fini(&layer);
+    return rc;
+}
+
+static int
+create(struct api_request *r, const struct create_topics_request_topic *wanted,
+    struct create_topics_response_topic *out)
+{
+    const struct create_topics_request *request = r->message;
+    struct controller *controller = r->api->wiring.controller;
+    struct command command;
+    int rc = make_command(r, wanted, &command);
+    if (rc == 0)
+        rc = request->validate_only ? controller_check(controller, &command)
+                                    : controller_propose(controller, &command);
+    if (rc < 0)
+        return rc;
+    out->num_partitions = command.count;
+    out->replication_factor = (int16_t)command.replicas.count;
+    if (!request->validate_only)
+        out->topic_id = command.id;
+    if (r->header.api_version < 5)
+        return 0;
+    out->configs_count = 0;
+    return tell_settings(r, &command, out);
+}
+
+int
+handle_create_topics(struct api_request *r)
+{
+    const struct create_topics_request *request = r->message;
+    struct create_topics_response *out = r->response;
+    out->topics =
+        wire_array(&create_topics_response_topic_schema, &r->arena, (size_t)request->topics_count);
+    if (!out->topics)
+        return -BUS_ERR_NO_MEMORY;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        struct create_topics_response_topic *topic = &out->topics[out->topics_count++];
+        topic->name = request->topics[i].name;
+        topic->configs_count = -1;
+        int rc = peer_check_admin(r, "create topics");
+        if (rc == 0 && is_named_twice(request, i))
+            rc = err_set(BUS_ERR_INVALID_REQUEST, "the request names topic %s twice", topic->name);
+        if (rc == 0)
+            rc = create(r, &request->topics[i], topic);
+        topic->error_code = peer_error(r, rc);
+        topic->error_message = rc < 0 ? request_error_text(r) : NULL;
+        if (rc == -BUS_ERR_CLUSTER_AUTHORIZATION_FAILED)
+            topic->topic_config_error_code = BUS_ERR_TOPIC_AUTHORIZATION_FAILED;
+    }
+    return HANDLED_DONE;
+}
+
+int
+topics_create_plain(struct api_request *r, const char *name)
+{
+    struct controller *controller = r->api->wiring.controller;
+    struct command command = {
+        .type = COMMAND_TOPIC_CREATE,
+        .name = name,
+        .count = (int32_t)settings_int(&request_cluster(r)->settings, BROKER_NUM_PARTITIONS),
+        .replicas = placement_choose(r),
+    };
+    int rc = controller_new_id(&command.id);
+    return rc == 0 ? controller_propose(controller, &command) : rc;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * DeleteTopics and CreatePartitions.
+ */
+#include "api/peer.h"
+#include "api/placement.h"
+#include "api/table.h"
+#include "base/err.h"
+
+#include <string.h>
+
+/* ---- DeleteTopics --------------------------------------------------------------------------- */
+
+static int
+find_to_delete(struct api_request *r, const char *name, const struct uuid *id,
+    const struct cluster_topic **topic)
+{
+    int rc = peer_check_admin(r, "delete topics");
+    if (rc < 0)
+        return rc;
+    if (!settings_bool(&request_cluster(r)->settings, BROKER_DELETE_TOPIC_ENABLE))
+        return err_set(BUS_ERR_TOPIC_DELETION_DISABLED,
+            "topics may not be deleted here: set delete.topic.enable=true");
+    static const struct uuid none;
+    bool has_id = memcmp(id, &none, sizeof none) != 0;
+    if ((name != NULL) == has_id)
+        return err_set(BUS_ERR_INVALID_REQUEST, "a topic is named either by name or by id");
+    *topic = has_id ? peer_topic_of_id(r, id) : peer_topic(r, name);
+    if (!*topic)
+        return has_id ? -BUS_ERR_UNKNOWN_TOPIC_ID : -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    return 0;
+}
+
+static void
+delete_one(struct api_request *r, struct delete_topics_response_topic *out, const char *name,
+    const struct uuid *id)
+{
+    const struct cluster_topic *topic;
+    out->name = name;
+    out->topic_id = *id;
+    int rc = find_to_delete(r, name, id, &topic);
+    if (rc == 0) {
+        struct command command = {.type = COMMAND_TOPIC_DELETE, .id = topic->id};
+        out->topic_id = topic->id;
+        out->name = arena_string(&r->arena, topic->name, strlen(topic->name));
+        rc = controller_propose(r->api->wiring.controller, &command);
+    }
+    out->error_code = peer_error(r, rc);
+    out->error_message = rc < 0 ? request_error_text(r) : NULL;
+}
+
+int
+handle_delete_topics(struct api_request *r)
+{
+    const struct delete_topics_request *request = r->message;
+    struct delete_topics_response *out = r->response;
+    size_t count = (size_t)request->topics_count + (size_t)request->topic_names_count;
+    static const struct uuid none;
+    out->responses = wire_array(&delete_topics_response_topic_schema, &r->arena, count);
+    if (!out->responses)
+        return -BUS_ERR_NO_MEMORY;
+    for (int32_t i = 0; i < request->topics_count; i++)
+        delete_one(r, &out->responses[out->responses_count++], request->topics[i].name,
+            &request->topics[i].topic_id);
+    for (int32_t i = 0; i < request->topic_names_count; i++)
+        delete_one(r, &out->responses[out->responses_count++], request->topic_names[i], &none);
+    return HANDLED_DONE;
+}
+
+/* ---- CreatePartitions ----------------------------------------------------------------------- */
+
+static int
+check_assignments(const struct api_request *r, const struct create_partitions_request_topic *wanted,
+    const struct cluster_topic *topic)
+{
+    if (wanted->assignments_count < 0)
+        return 0;
+    if (wanted->assignments_count != wanted->count - topic->partition_count)
+        return err_set(BUS_ERR_INVALID_REPLICA_ASSIGNMENT,
+            "topic %s would get %d partitions, the assignment has %d", topic->name,
+            wanted->count - topic->partition_count, wanted->assignments_count);
+    for (int32_t i = 0; i < wanted->assignments_count; i++) {
+        int rc = placement_check(
+            r, wanted->assignments[i].broker_ids, wanted->assignments[i].broker_ids_count);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static bool
+is_grown_twice(const struct create_partitions_request *request, int32_t index)
+{
+    for (int32_t i = 0; i < request->topics_count; i++)
+        if (i != index && strcmp(request->topics[i].name, request->topics[index].name) == 0)
+            return true;
+    return false;
+}
+
+static int
+grow(struct api_request *r, int32_t index)
+{
+    const struct create_partitions_request *request = r->message;
+    const struct create_partitions_request_topic *wanted = &request->topics[index];
+    struct controller *controller = r->api->wiring.controller;
+    int rc = peer_check_admin(r, "add partitions");
+    if (rc < 0)
+        return rc;
+    if (is_grown_twice(request, index))
+        return err_set(BUS_ERR_INVALID_REQUEST, "the request names topic %s twice", wanted->name);
+    const struct cluster_topic *topic = peer_topic(r, wanted->name);
+    if (!topic)
+        return -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    if (wanted->count <= topic->partition_count)
+        return err_set(BUS_ERR_INVALID_PARTITIONS,
+            "topic %s has %d partitions already; their number can only grow, and %d was asked for",
+            topic->name, topic->partition_count, wanted->count);
+    rc = check_assignments(r, wanted, topic);
+    if (rc < 0)
+        return rc;
+    struct command command = {
+        .type = COMMAND_TOPIC_GROW,
+        .id = topic->id,
+        .count = wanted->count,
+        .replicas = placement_choose(r),
+    };
+    return request->validate_only ? controller_check(controller, &command)
+                                  : controller_propose(controller, &command);
+}
+
+int
+handle_create_partitions(struct api_request *r)
+{
+    const struct create_partitions_request *request = r->message;
+    struct create_partitions_response *out = r->response;
+    out->results = wire_array(
+        &create_partitions_response_result_schema, &r->arena, (size_t)request->topics_count);
+    if (!out->results)
+        return -BUS_ERR_NO_MEMORY;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        struct create_partitions_response_result *result = &out->results[out->results_count++];
+        result->name = request->topics[i].name;
+        int rc = grow(r, i);
+        result->error_code = peer_error(r, rc);
+        result->error_message = rc < 0 ? request_error_text(r) : NULL;
+    }
+    return HANDLED_DONE;
+}
