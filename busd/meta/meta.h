@@ -86,19 +86,25 @@ int meta_log_read(struct meta *meta, int64_t index,
 
 /** The checkpoint of a partition, opaque here: the store knows what is in `bytes`. */
 struct meta_checkpoint {
-    const void *bytes; /* NULL: remove it */
+    const void *bytes; /* borrowed; NULL: remove it */
     size_t byte_count;
     uint8_t topic_id[16];
     int32_t partition;
 };
 
-/** Calls `each` for every checkpoint; as meta_rows(). One that fails its CRC is told and left out:
- * the log is then scanned. */
-int meta_checkpoints(struct meta *meta,
-    int (*each)(void *context, const struct meta_checkpoint *checkpoint), void *context);
+/** Outcome of meta_checkpoint_load(). */
+enum { META_CHECKPOINT_NONE = 1 };
 
-/** Stores checkpoints, in one transaction; not more durable than the next commit or sync.
- * Thread: any. Blocks: for the disk. Failures as meta_commit(). */
+/**
+ * Fills `bytes` of the checkpoint of `topic_id` and `partition`, which must have exactly
+ * `byte_count` bytes. META_CHECKPOINT_NONE when there is none; one that fails its CRC, or has
+ * another size, is told on the trace and counts as none: the log is scanned then. Thread: any.
+ */
+int meta_checkpoint_load(struct meta *meta, const uint8_t topic_id[16], int32_t partition,
+    void *bytes, size_t byte_count);
+
+/** Stores or removes checkpoints, in one transaction on stable storage. Thread: any. Blocks: for
+ * the disk. Failures as meta_commit(). */
 int meta_checkpoints_save(
     struct meta *meta, const struct meta_checkpoint *checkpoints, size_t count);
 

@@ -81,7 +81,7 @@ void loop_post_free(struct loop_post **post);
 struct loop_signal;
 
 /** Has `run` called on the loop when the process gets the signal. */
-int loop_signal_new(struct loop *loop, int signal, void (*run)(void *context), void *context,
+int loop_signal_new(struct loop *loop, int number, void (*run)(void *context), void *context,
     struct loop_signal **watch);
 
 /** Stops and frees. */

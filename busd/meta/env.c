@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "meta/env.h"
+
+#include "base/bytes.h"
+#include "record/crc32c.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+int
+env_error(const struct meta *meta, int rc, const char *what)
+{
+    switch (rc) {
+    case MDB_MAP_FULL:
+        return err_set(BUS_ERR_DISK_FULL,
+            "%s: %s has reached metadata.map.bytes=%zu; raise it in busd.conf and restart", what,
+            meta->folder, meta->map_bytes);
+    case MDB_VERSION_MISMATCH:
+        return err_set(BUS_ERR_DATA_VERSION,
+            "%s: %s/data.mdb has another version of LMDB's format; start the busd that wrote it",
+            what, meta->folder);
+    case MDB_CORRUPTED:
+    case MDB_INVALID:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_PANIC:
+        return err_set(BUS_ERR_CORRUPT_MESSAGE,
+            "%s: %s/data.mdb is damaged (%s); stop busd, move the file away and start again: the "
+            "metadata comes back from %s/backup",
+            what, meta->folder, mdb_strerror(rc), meta->folder);
+    default:
+        if (rc > 0)
+            return err_sys(rc, "%s: %s/data.mdb", what, meta->folder);
+        return err_set(BUS_ERR_SYSTEM, "%s: %s/data.mdb: %s", what, meta->folder, mdb_strerror(rc));
+    }
+}
+
+int
+env_begin(struct meta *meta, bool write, MDB_txn **txn)
+{
+    int rc = mdb_txn_begin(meta->env, NULL, write ? 0 : MDB_RDONLY, txn);
+    return rc == 0 ? 0 : env_error(meta, rc, "starting a transaction");
+}
+
+int
+env_end(struct meta *meta, MDB_txn *txn, int rc)
+{
+    if (rc < 0) {
+        mdb_txn_abort(txn);
+        return rc;
+    }
+    int committed = mdb_txn_commit(txn);
+    return committed == 0 ? rc : env_error(meta, committed, "storing metadata");
+}
+
+static uint32_t
+crc_of(const void *key, size_t key_bytes, const void *value, size_t value_bytes)
+{
+    return crc32c_extend(crc32c(key, key_bytes), value, value_bytes);
+}
+
+int
+env_put(struct meta *meta, MDB_txn *txn, enum table table, const struct meta_row *row)
+{
+    if (row->key_bytes == 0 || row->key_bytes > META_KEY_BYTES_MAX ||
+        row->value_bytes > META_VALUE_BYTES_MAX)
+        return err_set(BUS_ERR_INVALID_ARGUMENT,
+            "a metadata row of %zu + %zu bytes: at most %d + %d", row->key_bytes, row->value_bytes,
+            META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX);
+    MDB_val key = {row->key_bytes, (void *)(uintptr_t)row->key};
+    MDB_val value = {CRC_BYTES + row->value_bytes, NULL};
+    int rc = mdb_put(txn, meta->tables[table], &key, &value, MDB_RESERVE);
+    if (rc != 0)
+        return env_error(meta, rc, "storing metadata");
+    uint8_t *at = value.mv_data;
+    bytes_put_u32(at, crc_of(row->key, row->key_bytes, row->value, row->value_bytes));
+    if (row->value_bytes > 0)
+        memcpy(at + CRC_BYTES, row->value, row->value_bytes);
+    return 0;
+}
+
+int
+env_remove(struct meta *meta, MDB_txn *txn, enum table table, const struct meta_row *row)
+{
+    MDB_val key = {row->key_bytes, (void *)(uintptr_t)row->key};
+    int rc = mdb_del(txn, meta->tables[table], &key, NULL);
+    return rc == 0 || rc == MDB_NOTFOUND ? 0 : env_error(meta, rc, "removing metadata");
+}
+
+int
+env_open_value(
+    const struct meta *meta, const MDB_val *key, const MDB_val *value, struct meta_row *row)
+{
+    const uint8_t *at = value->mv_data;
+    row->key = key->mv_data;
+    row->key_bytes = key->mv_size;
+    row->value = at + CRC_BYTES;
+    row->value_bytes = value->mv_size - CRC_BYTES;
+    if (value->mv_size >= CRC_BYTES &&
+        bytes_get_u32(at) == crc_of(row->key, row->key_bytes, row->value, row->value_bytes))
+        return 0;
+    return err_set(BUS_ERR_CORRUPT_MESSAGE,
+        "a value in %s/data.mdb fails its checksum; stop busd, move the file away and start again: "
+        "the metadata comes back from %s/backup",
+        meta->folder, meta->folder);
+}
+
+int
+env_get(struct meta *meta, MDB_txn *txn, enum table table, struct meta_row *row)
+{
+    MDB_val key = {row->key_bytes, (void *)(uintptr_t)row->key};
+    MDB_val value;
+    int rc = mdb_get(txn, meta->tables[table], &key, &value);
+    if (rc == MDB_NOTFOUND)
+        return ENV_NONE;
+    return rc == 0 ? env_open_value(meta, &key, &value, row)
+                   : env_error(meta, rc, "reading metadata");
+}
+
+/* ---- the metadata log ----------------------------------------------------------------------- */
+
+/** The index at one end of the log; `*index` stays as it is when the log is empty. */
+static int
+log_end(struct meta *meta, MDB_cursor *cursor, MDB_cursor_op op, int64_t *index)
+{
+    MDB_val key, value;
+    int rc = mdb_cursor_get(cursor, &key, &value, op);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    if (rc != 0)
+        return env_error(meta, rc, "reading the metadata log");
+    if (key.mv_size != LOG_KEY_BYTES)
+        return err_set(
+            BUS_ERR_CORRUPT_MESSAGE, "%s/data.mdb: a damaged metadata log", meta->folder);
+    *index = bytes_get_i64(key.mv_data);
+    return 0;
+}
+
+int
+env_log_range(struct meta *meta, MDB_txn *txn, int64_t *first, int64_t *last)
+{
+    MDB_cursor *cursor;
+    *first = 0;
+    *last = -1;
+    int rc = mdb_cursor_open(txn, meta->tables[TABLE_LOG], &cursor);
+    if (rc != 0)
+        return env_error(meta, rc, "reading the metadata log");
+    rc = log_end(meta, cursor, MDB_FIRST, first);
+    if (rc == 0)
+        rc = log_end(meta, cursor, MDB_LAST, last);
+    mdb_cursor_close(cursor);
+    return rc;
+}
+
+int
+env_log_append(struct meta *meta, MDB_txn *txn, const struct meta_change *change, int64_t *index)
+{
+    int64_t first, last;
+    int rc = env_log_range(meta, txn, &first, &last);
+    if (rc < 0)
+        return rc;
+    uint8_t key[LOG_KEY_BYTES];
+    bytes_put_i64(key, last + 1);
+    struct meta_row row = {key, change->command, sizeof key, change->command_bytes};
+    rc = env_put(meta, txn, TABLE_LOG, &row);
+    for (; rc == 0 && first <= last + 1 - LOG_KEEP; first++) {
+        bytes_put_i64(key, first);
+        rc = env_remove(meta, txn, TABLE_LOG, &row);
+    }
+    *index = last + 1;
+    return rc;
+}

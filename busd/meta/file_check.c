@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * LMDB follows every page number and every length in its file. This walks the file first, by
+ * pread(), and refuses what LMDB could not survive. The layout is that of LMDB 0.9 on a 64-bit
+ * little-endian machine, restricted to what meta/ uses: no duplicates, no fixed-size leaves.
+ */
+#include "meta/env.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    PAGE_BYTES = 4096,
+    PAGE_HEAD_BYTES = 16,
+    NODE_HEAD_BYTES = 8,
+    DEPTH_MAX = 24, /* LMDB's cursors hold 32 */
+    KEY_BYTES_MAX = 511,
+
+    PAGE_BRANCH = 0x01,
+    PAGE_LEAF = 0x02,
+    PAGE_OVERFLOW = 0x04,
+    PAGE_META = 0x08,
+    NODE_BIG = 0x01,   /* the value is the number of an overflow page */
+    NODE_TREE = 0x02,  /* the value is a struct tree */
+    FREE_FLAGS = 0x08, /* integer keys: of the tree of free pages, which has no other flag */
+};
+
+#define META_MAGIC UINT32_C(0xbeefc0de)
+#define META_VERSION UINT32_C(1)
+#define NO_PAGE UINT64_MAX
+
+struct page_head {
+    uint64_t number;
+    uint16_t unused;
+    uint16_t flags;
+    union {
+        struct {
+            uint16_t lower, upper; /* where free space begins and ends */
+        };
+        uint32_t overflow_pages;
+    };
+};
+
+struct tree {
+    uint32_t page_bytes; /* in the first tree of a meta page */
+    uint16_t flags;
+    uint16_t depth;
+    uint64_t branch_pages, leaf_pages, overflow_pages;
+    uint64_t entries;
+    uint64_t root; /* NO_PAGE: empty */
+};
+
+struct meta_page {
+    struct page_head head;
+    uint32_t magic;
+    uint32_t version;
+    uint64_t address;
+    uint64_t map_bytes;
+    struct tree free_pages, main;
+    uint64_t last_page;
+    uint64_t transaction;
+};
+
+static_assert(sizeof(struct page_head) == PAGE_HEAD_BYTES, "LMDB's page header");
+static_assert(sizeof(struct tree) == 48, "LMDB's tree header");
+
+struct check {
+    const char *path;
+    int fd;
+    uint64_t pages; /* in use: the last page + 1 */
+    uint8_t *seen;  /* a bit per page: no page may be reached twice */
+    uint64_t walked_branches, walked_leaves, walked_overflows, walked_entries;
+    bool is_free_tree;
+};
+
+static int
+damaged(const struct check *check, uint64_t page, const char *why)
+{
+    return err_set(
+        BUS_ERR_CORRUPT_MESSAGE, "%s is damaged: page %" PRIu64 ": %s", check->path, page, why);
+}
+
+static int
+read_page(const struct check *check, uint64_t number, uint8_t page[PAGE_BYTES])
+{
+    ssize_t got = pread(check->fd, page, PAGE_BYTES, (off_t)(number * PAGE_BYTES));
+    if (got < 0)
+        return err_sys(errno, "reading %s", check->path);
+    return got == PAGE_BYTES ? 0 : damaged(check, number, "missing");
+}
+
+/** Notes that a page is in use; refuses one that is out of range or in use twice. */
+static int
+take_page(struct check *check, uint64_t number)
+{
+    if (number < 2 || number >= check->pages)
+        return damaged(check, number, "the number is out of range");
+    uint8_t bit = (uint8_t)(1u << (number % 8));
+    if (check->seen[number / 8] & bit)
+        return damaged(check, number, "used twice");
+    check->seen[number / 8] |= bit;
+    return 0;
+}
+
+static int check_tree(struct check *check, const struct tree *tree, bool sub_trees);
+
+/** The value of a leaf node of the tree of free pages: a count, then page numbers. */
+static int
+check_free_list(struct check *check, uint64_t page, const uint8_t *list, uint64_t n)
+{
+    uint64_t count;
+    if (n < sizeof count)
+        return damaged(check, page, "a list of free pages is cut");
+    memcpy(&count, list, sizeof count);
+    if (count > n / sizeof count - 1)
+        return damaged(check, page, "a list of free pages is cut");
+    for (uint64_t i = 1; i <= count; i++) {
+        uint64_t number;
+        memcpy(&number, list + i * sizeof number, sizeof number);
+        int rc = take_page(check, number);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/** Takes `count` consecutive pages from `first` on. */
+static int
+take_pages(struct check *check, uint64_t first, uint64_t count)
+{
+    if (count == 0 || count > check->pages)
+        return damaged(check, first, "a value of an impossible length");
+    for (uint64_t i = 0; i < count; i++) {
+        int rc = take_page(check, first + i);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int
+check_big_free_list(struct check *check, uint64_t first, uint64_t n)
+{
+    uint8_t *list = malloc(n);
+    if (!list)
+        return err_no_memory();
+    ssize_t got = pread(check->fd, list, n, (off_t)(first * PAGE_BYTES + PAGE_HEAD_BYTES));
+    int rc = got == (ssize_t)n ? check_free_list(check, first, list, n)
+                               : damaged(check, first, "missing");
+    free(list);
+    return rc;
+}
+
+/** A value in pages of its own. */
+static int
+check_overflow(struct check *check, uint64_t first, uint64_t n)
+{
+    uint8_t page[PAGE_BYTES];
+    uint64_t count = (PAGE_HEAD_BYTES + n + PAGE_BYTES - 1) / PAGE_BYTES;
+    int rc = take_pages(check, first, count);
+    if (rc == 0)
+        rc = read_page(check, first, page);
+    if (rc < 0)
+        return rc;
+    struct page_head head;
+    memcpy(&head, page, sizeof head);
+    if (head.number != first || head.flags != PAGE_OVERFLOW || head.overflow_pages != count)
+        return damaged(check, first, "not the value that belongs here");
+    check->walked_overflows += count;
+    return check->is_free_tree ? check_big_free_list(check, first, n) : 0;
+}
+
+struct node {
+    uint16_t low, high;
+    uint16_t flags;
+    uint16_t key_bytes;
+};
+
+/** A leaf's node: `at` is its place in the page, its header lies inside. */
+static int
+check_leaf_node(
+    struct check *check, const uint8_t page[PAGE_BYTES], uint64_t number, size_t at, bool sub_trees)
+{
+    struct node node;
+    memcpy(&node, page + at, sizeof node);
+    size_t data = at + NODE_HEAD_BYTES + node.key_bytes;
+    uint64_t n = (uint64_t)node.high << 16 | node.low;
+    size_t inside = node.flags & NODE_BIG ? sizeof(uint64_t) : n;
+    if (node.key_bytes > KEY_BYTES_MAX || data + inside > PAGE_BYTES || n > INT32_MAX)
+        return damaged(check, number, "an entry passes the end");
+    if (check->is_free_tree && node.key_bytes != sizeof(uint64_t))
+        return damaged(check, number, "a list of free pages without transaction");
+    if (node.flags == NODE_BIG) {
+        uint64_t first;
+        memcpy(&first, page + data, sizeof first);
+        return check_overflow(check, first, n);
+    }
+    if (node.flags == NODE_TREE && sub_trees && n == sizeof(struct tree)) {
+        struct tree tree;
+        struct check sub = *check;
+        memcpy(&tree, page + data, sizeof tree);
+        return check_tree(&sub, &tree, false);
+    }
+    if (node.flags != 0)
+        return damaged(check, number, "an entry of an unknown kind");
+    return check->is_free_tree ? check_free_list(check, number, page + data, n) : 0;
+}
+
+static int check_page(struct check *check, uint64_t number, int depth, bool sub_trees);
+
+static int
+check_branch_node(struct check *check, const uint8_t page[PAGE_BYTES], uint64_t number, size_t at,
+    int depth, bool sub_trees)
+{
+    struct node node;
+    memcpy(&node, page + at, sizeof node);
+    if (at + NODE_HEAD_BYTES + node.key_bytes > PAGE_BYTES || node.key_bytes > KEY_BYTES_MAX)
+        return damaged(check, number, "an entry passes the end");
+    uint64_t child = (uint64_t)node.flags << 32 | (uint64_t)node.high << 16 | (uint64_t)node.low;
+    return check_page(check, child, depth - 1, sub_trees);
+}
+
+static int
+check_nodes(struct check *check, const uint8_t page[PAGE_BYTES], const struct page_head *head,
+    int depth, bool sub_trees)
+{
+    size_t count = (size_t)(head->lower - PAGE_HEAD_BYTES) / 2;
+    for (size_t i = 0; i < count; i++) {
+        uint16_t at;
+        memcpy(&at, page + PAGE_HEAD_BYTES + 2 * i, sizeof at);
+        if (at < head->upper || at + NODE_HEAD_BYTES > PAGE_BYTES || at % 2 != 0)
+            return damaged(check, head->number, "an entry lies outside");
+        int rc = head->flags == PAGE_LEAF
+                     ? check_leaf_node(check, page, head->number, at, sub_trees)
+                     : check_branch_node(check, page, head->number, at, depth, sub_trees);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int
+check_page(struct check *check, uint64_t number, int depth, bool sub_trees)
+{
+    uint8_t page[PAGE_BYTES];
+    struct page_head head;
+    int rc = take_page(check, number);
+    if (rc == 0)
+        rc = read_page(check, number, page);
+    if (rc < 0)
+        return rc;
+    memcpy(&head, page, sizeof head);
+    /* All leaves lie at one depth: a page is a leaf exactly when the depth is used up. */
+    if (head.number != number || head.flags != (depth == 1 ? PAGE_LEAF : PAGE_BRANCH))
+        return damaged(check, number, "not the page that belongs here");
+    if (head.lower < PAGE_HEAD_BYTES || head.lower > head.upper || head.upper > PAGE_BYTES ||
+        head.lower % 2 != 0)
+        return damaged(check, number, "the header makes no sense");
+    size_t count = (size_t)(head.lower - PAGE_HEAD_BYTES) / 2;
+    if (count < (head.flags == PAGE_LEAF ? 1u : 2u))
+        return damaged(check, number, "too few entries");
+    if (head.flags == PAGE_LEAF) {
+        check->walked_leaves++;
+        check->walked_entries += count;
+    } else {
+        check->walked_branches++;
+    }
+    return check_nodes(check, page, &head, depth, sub_trees);
+}
+
+static int
+check_tree(struct check *check, const struct tree *tree, bool sub_trees)
+{
+    check->walked_branches = check->walked_leaves = 0;
+    check->walked_overflows = check->walked_entries = 0;
+    if (tree->flags != (check->is_free_tree ? FREE_FLAGS : 0))
+        return damaged(check, tree->root, "the root of a tree of an unknown kind");
+    if (tree->depth > DEPTH_MAX || (tree->depth == 0) != (tree->root == NO_PAGE))
+        return damaged(check, tree->root, "a tree of an impossible depth");
+    if (tree->depth > 0) {
+        int rc = check_page(check, tree->root, tree->depth, sub_trees);
+        if (rc < 0)
+            return rc;
+    }
+    if (check->walked_branches != tree->branch_pages || check->walked_leaves != tree->leaf_pages ||
+        check->walked_overflows != tree->overflow_pages || check->walked_entries != tree->entries)
+        return damaged(check, tree->root, "a tree of another size than its header tells");
+    return 0;
+}
+
+/** Reads both meta pages and gives the one that counts, that of the last transaction. */
+static int
+read_meta(const struct check *check, struct meta_page *meta)
+{
+    struct meta_page both[2];
+    for (uint64_t i = 0; i < 2; i++) {
+        uint8_t page[PAGE_BYTES];
+        int rc = read_page(check, i, page);
+        if (rc < 0)
+            return rc;
+        memcpy(&both[i], page, sizeof both[i]);
+        if (both[i].head.number != i || both[i].head.flags != PAGE_META ||
+            both[i].magic != META_MAGIC)
+            return damaged(check, i, "not a meta page of LMDB");
+        if (both[i].version != META_VERSION)
+            return err_set(BUS_ERR_DATA_VERSION,
+                "%s has version %" PRIu32 " of LMDB's format, this busd reads %" PRIu32
+                "; start the busd that wrote it",
+                check->path, both[i].version, META_VERSION);
+        if (both[i].free_pages.page_bytes != PAGE_BYTES)
+            return damaged(check, i, "not the page size of this machine");
+    }
+    *meta = both[both[0].transaction < both[1].transaction];
+    return 0;
+}
+
+static int
+check_content(struct check *check, off_t file_bytes)
+{
+    struct meta_page meta;
+    int rc = read_meta(check, &meta);
+    if (rc < 0)
+        return rc;
+    if (meta.last_page < 1 || meta.last_page >= (uint64_t)file_bytes / PAGE_BYTES)
+        return damaged(check, meta.last_page, "the file was cut");
+    check->pages = meta.last_page + 1;
+    check->seen = calloc(check->pages / 8 + 1, 1);
+    if (!check->seen)
+        return err_no_memory();
+    rc = check_tree(check, &meta.main, true);
+    check->is_free_tree = true;
+    if (rc == 0)
+        rc = check_tree(check, &meta.free_pages, false);
+    free(check->seen);
+    return rc;
+}
+
+int
+file_check(const char *path)
+{
+    struct check check = {.path = path};
+    struct stat about;
+    check.fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (check.fd < 0)
+        return errno == ENOENT ? FILE_NONE : err_sys(errno, "opening %s", path);
+    int rc = FILE_NONE;
+    if (fstat(check.fd, &about) < 0)
+        rc = err_sys(errno, "looking at %s", path);
+    else if (about.st_size > 0)
+        rc = check_content(&check, about.st_size);
+    close(check.fd);
+    return rc;
+}
