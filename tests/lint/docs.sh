@@ -53,8 +53,8 @@ for header in "${headers[@]}"; do
 done
 
 # X(…, "text"): a row whose last argument is not a text, or is an empty one.
-mapfile -t tables < <(files 'libbus/*/errors.def' 'libbus/*/topic.def' 'busd/*config.def' \
-    'busd/*metrics.def' 'busd/*counters.def')
+mapfile -t tables < <(files 'libbus/bus/errors.def' 'busd/*/broker.def' 'busd/*/topic.def' \
+    'busd/*/metrics.def')
 for table in "${tables[@]}"; do
     awk '
         function judge() {
