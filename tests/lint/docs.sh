@@ -15,7 +15,7 @@ for header in "${headers[@]}"; do
             next
         }
         in_macro { in_macro = /\\$/; next }
-        /^[ \t]*#/ { in_macro = /\\$/; if (/^[ \t]*#[ \t]*ifndef [A-Z0-9_]+_H$/) guarded = 1; next }
+        /^[ \t]*#/ { documented = 0; in_macro = /\\$/; if (/^[ \t]*#[ \t]*ifndef [A-Z0-9_]+_H$/) guarded = 1; next }
         /^[ \t]*\/\*/ && depth == 0 && statement == "" {
             if (/\*\//) documented = 1
             else in_comment = 1
