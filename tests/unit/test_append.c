@@ -99,7 +99,7 @@ expect_batch(int64_t number, int32_t count)
     CU_ASSERT_EQUAL(header.count, count);
     CU_ASSERT(batch_crc_ok(bytes, batch_bytes(&header)));
     struct batch_iter iter;
-    struct record record;
+    struct record record = {0};
     CU_ASSERT_EQUAL_FATAL(batch_iter_init(&iter, bytes, batch_bytes(&header), &header, NULL, 0), 0);
     for (int32_t i = 0; i < count; i++) {
         char text[16];
