@@ -187,7 +187,7 @@ on_poll(uv_poll_t *uv, int status, int events)
     struct loop_fd *watch = uv->data;
     if (!watch)
         return;
-    unsigned what = status < 0 ? LOOP_BROKEN : 0;
+    unsigned what = status < 0 || (events & UV_DISCONNECT) ? LOOP_BROKEN : 0;
     if (events & UV_READABLE)
         what |= LOOP_READABLE;
     if (events & UV_WRITABLE)
@@ -203,6 +203,8 @@ loop_fd_want(struct loop_fd *watch, unsigned what)
         events |= UV_READABLE;
     if (what & LOOP_WRITABLE)
         events |= UV_WRITABLE;
+    if (what & LOOP_BROKEN)
+        events |= UV_DISCONNECT;
     if (events == 0)
         uv_poll_stop(&watch->uv);
     else

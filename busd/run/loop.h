@@ -51,7 +51,7 @@ void loop_timer_free(struct loop_timer **timer);
 enum loop_ready {
     LOOP_READABLE = 1,
     LOOP_WRITABLE = 2,
-    LOOP_BROKEN = 4, /* hung up, or poll failed */
+    LOOP_BROKEN = 4, /* the other end has hung up, or poll failed */
 };
 
 struct loop_fd;
@@ -60,7 +60,7 @@ struct loop_fd;
 int loop_fd_new(struct loop *loop, int fd, void (*ready)(void *context, unsigned what),
     void *context, struct loop_fd **watch);
 
-/** Says what to watch for: LOOP_READABLE | LOOP_WRITABLE; 0 watches nothing. */
+/** Says what to watch for, bits of enum loop_ready; 0 watches nothing. */
 void loop_fd_want(struct loop_fd *watch, unsigned what);
 
 /** Stops and frees; the file descriptor may be closed afterwards. */

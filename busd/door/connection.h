@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One client at the Unix door. Inside door/ only.
+ */
+#ifndef DOOR_CONNECTION_H
+#define DOOR_CONNECTION_H
+
+#include "api/api.h"
+#include "core/quota.h"
+#include "door/unix.h"
+#include "protocol/frame.h"
+
+enum {
+    OUTPUT_BYTES_HIGH = 1 << 20, /* with more waiting to be sent, no request is handled */
+    STALL_MS_MAX = 60000,        /* a client that takes nothing for so long is cut off */
+    SWEEP_MS = 5000,
+};
+
+/** A user with connections; counts what all of them have. */
+struct user {
+    uid_t uid;
+    struct quota quota; /* its parent: of the door */
+    struct user *next;
+};
+
+/** An answer on its way. */
+struct output {
+    struct api_answer answer; /* owned */
+    size_t sent;              /* bytes of the frame */
+    int64_t charged;          /* bytes */
+    struct output *next;
+};
+
+struct connection {
+    struct api_peer peer; /* first: the api gives it back */
+    struct unix_door *door;
+    struct user *user;
+    struct connection *previous, *next;
+    struct connection *resume_next; /* in door.resume */
+    struct loop_fd *watch;
+    struct loop_fd *kick_watch;
+    struct output *first, **last; /* answers to be sent, in order */
+    struct frame_reader reader;
+    struct quota quota;
+    int64_t reader_charged;   /* bytes */
+    int64_t output_bytes;     /* waiting to be sent */
+    int64_t stalled_since_ms; /* when the last byte went out, or the queue began; -1 no queue */
+    unsigned wanted;          /* what the loop watches for; enum loop_ready */
+    int fd;
+    int kick_fd;   /* -1: not made yet */
+    bool parked;   /* an answer is due: no other request is handled */
+    bool busy;     /* inside handle_frames(): answers are sent at its end */
+    bool closing;  /* ends when the answers are sent */
+    bool broken;   /* ends as soon as control is back here */
+    bool resuming; /* in door.resume */
+    char name[48];
+};
+
+struct unix_door {
+    struct unix_door_options options;
+    struct quota quota; /* of all connections */
+    struct connection *connections;
+    struct connection *resume; /* those with requests to go on with */
+    struct user *users;
+    struct loop_fd *watch;
+    struct loop_post *post; /* has resume looked at */
+    struct loop_timer *sweep;
+    int connection_count;
+    int fd;
+    int spare_fd; /* closed for a moment to turn a client away when fds run out */
+    bool quiet;   /* no new requests */
+    bool told_full;
+};
+
+/**
+ * Starts to serve a client. Takes `fd`, also on failure. 0, or LIMIT_REACHED, NO_MEMORY, SYSTEM.
+ */
+int connection_open(struct unix_door *door, int fd);
+
+/** Ends it, with everything that is charged to it. */
+void connection_free(struct connection *connection);
+
+/** Handles the requests that have arrived and sends what can be sent. May free the connection. */
+void connection_resume(struct connection *connection);
+
+/** Watches for what the connection can do next, or frees it if that is nothing. */
+void connection_settle(struct connection *connection);
+
+/** Takes the limits of the settings. */
+void connection_configure(struct connection *connection);
+
+#endif
