@@ -171,6 +171,39 @@ find_room(struct shm_partition *view, size_t bytes, bool roll_only, struct place
     return 0;
 }
 
+/* The common case under the lock: the active segment is open, mapped and has room. Every word is
+ * read once; whatever is unusual about them is left to find_room(). */
+static bool
+find_room_quickly(struct shm_partition *view, size_t bytes, struct place *place)
+{
+    struct shm_control *control = view->control;
+    /* Relaxed: the lock's acquire orders these after the last owner's stores. */
+    int64_t seq = atomic_load_explicit(&control->active_seq, memory_order_relaxed);
+    struct shm_slot *slot = &control->slots[(uint64_t)seq % SHM_SLOTS];
+    struct shm_segment *segment = view->segments[(uint64_t)seq % SHM_SLOTS];
+    uint64_t published = atomic_load_explicit(&slot->published, memory_order_relaxed);
+    uint32_t position = SHM_PUBLISHED_POSITION(published);
+    uint32_t limit = atomic_load_explicit(&slot->limit, memory_order_relaxed);
+    int64_t base = atomic_load_explicit(&slot->base_offset, memory_order_relaxed);
+    uint32_t count = SHM_PUBLISHED_COUNT(published);
+    size_t end = position + bytes;
+    if (!segment || segment->seq != seq || segment->damaged || view->damaged ||
+        atomic_load_explicit(&slot->seq, memory_order_relaxed) != seq || (published & SHM_SEALED) ||
+        base < 0 || base > INT64_MAX - UINT32_MAX || count > INT32_MAX / 2 || end > limit ||
+        end > segment->capacity ||
+        end > atomic_load_explicit(&control->segment_bytes, memory_order_relaxed) ||
+        atomic_load_explicit(&control->state, memory_order_relaxed) != SHM_STATE_OPEN)
+        return false;
+    *place = (struct place){.slot = slot,
+        .segment = segment,
+        .published = published,
+        .seq = seq,
+        .base_offset = base + count,
+        .position = position,
+        .limit = limit};
+    return true;
+}
+
 /* Takes the lock and finds room. On 0 the lock is held; on anything else it is not. */
 static int
 enter(struct shm_partition *view, size_t bytes, bool roll_only, int64_t deadline_ns,
@@ -185,6 +218,8 @@ enter(struct shm_partition *view, size_t bytes, bool roll_only, int64_t deadline
                 "this thread has a loan open: commit or abort it before the next append");
         /* A dead owner published nothing, or had published: in both cases nothing is half done but
          * a roll, which find_room() finishes. */
+        if (!roll_only && find_room_quickly(view, bytes, place))
+            return 0;
         int rc = find_room(view, bytes, roll_only, place);
         if (rc == 0)
             return 0;
