@@ -28,6 +28,9 @@ begin_records(struct batch_iter *it, const uint8_t *records, size_t records_byte
     it->end = records + records_bytes;
     if (batch_codec(h) == CODEC_NONE || h->count == 0)
         return 0;
+    if (!scratch)
+        return err_set(BUS_ERR_UNSUPPORTED_CODEC, "batch: compressed with %s where it may not be",
+            codec_name(batch_codec(h)));
     int rc = decompress(batch_codec(h), records, records_bytes, decompressed_max, scratch);
     if (rc < 0)
         return err_prefix(rc, "batch");

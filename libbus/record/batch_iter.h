@@ -44,7 +44,7 @@ struct batch_iter {
 /**
  * Starts at the first record of the batch of `bytes` bytes at `batch`. `h` is from
  * batch_header_read(). Compressed records are decompressed into `scratch` (cleared first; must
- * outlive the iteration, caller owns it; may be NULL when the batch is not compressed),
+ * outlive the iteration, caller owns it; NULL: compressed batches are refused), to
  * `decompressed_max` bytes at most. Returns 0, -BUS_ERR_CORRUPT_MESSAGE, -BUS_ERR_UNSUPPORTED_CODEC
  * or -BUS_ERR_NO_MEMORY. Thread: any, one at a time per iterator. Blocks: no.
  */

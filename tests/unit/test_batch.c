@@ -634,6 +634,9 @@ test_compressed(void)
         CU_ASSERT_EQUAL(batch_iter_init(&it, raw.bytes, raw.n, &h, &scratch, records_bytes), 0);
         CU_ASSERT_EQUAL(batch_iter_next(&it, &record), 1);
         CU_ASSERT(is(record.value, record.value_bytes, "hello"));
+        CU_ASSERT_EQUAL(batch_iter_init(&it, raw.bytes, raw.n, &h, NULL, records_bytes),
+            -BUS_ERR_UNSUPPORTED_CODEC);
+        CU_ASSERT_EQUAL(batch_iter_next(&it, &record), 0);
         raw.bytes[BATCH_HEADER_BYTES] ^= 0xff;
         batch_seal(raw.bytes, raw.n);
         CU_ASSERT(raw_verify(&raw, 0) < 0);
