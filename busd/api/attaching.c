@@ -207,6 +207,8 @@ handle_open_segment(struct api_request *r)
     out->base_offset = segment.base_offset;
     out->next_base_offset = segment.next_offset;
     out->bytes = segment.next_offset < 0 ? -1 : segment.end;
+    out->capacity = segment.capacity;
+    out->position = segment.position;
     return HANDLED_DONE;
 }
 

@@ -4,10 +4,15 @@
 #include <stdlib.h>
 
 const struct handler_row handler_table[] = {
+    {API_PRODUCE, handle_produce},
+    {API_FETCH, handle_fetch},
+    {API_LIST_OFFSETS, handle_list_offsets},
     {API_METADATA, handle_metadata},
     {API_API_VERSIONS, handle_api_versions},
     {API_CREATE_TOPICS, handle_create_topics},
     {API_DELETE_TOPICS, handle_delete_topics},
+    {API_DELETE_RECORDS, handle_delete_records},
+    {API_OFFSET_FOR_LEADER_EPOCH, handle_offset_for_leader_epoch},
     {API_CREATE_PARTITIONS, handle_create_partitions},
     {API_ATTACH_PARTITION, handle_attach_partition},
     {API_OPEN_SEGMENT, handle_open_segment},

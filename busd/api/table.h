@@ -18,16 +18,27 @@ extern const size_t handler_table_count;
 /** The handler of a key; NULL when there is none. */
 request_handler *handler_find(int16_t key);
 
-/* The handlers, by file; see request_handler. */
-request_handler handle_api_versions;      /* versions.c */
-request_handler handle_attach_partition;  /* attaching.c */
-request_handler handle_create_partitions; /* topics_change.c */
-request_handler handle_create_topics;     /* topics.c */
-request_handler handle_daemon_status;     /* status.c */
-request_handler handle_delete_topics;     /* topics_change.c */
-request_handler handle_detach_partition;  /* attaching.c */
-request_handler handle_metadata;          /* metadata.c */
-request_handler handle_open_segment;      /* attaching.c */
-request_handler handle_report_stall;      /* attaching.c */
+/* The handlers; see request_handler. */
+request_handler handle_alter_configs;
+request_handler handle_api_versions;
+request_handler handle_attach_partition;
+request_handler handle_create_partitions;
+request_handler handle_create_topics;
+request_handler handle_daemon_status;
+request_handler handle_delete_records;
+request_handler handle_delete_topics;
+request_handler handle_describe_cluster;
+request_handler handle_describe_configs;
+request_handler handle_describe_log_dirs;
+request_handler handle_detach_partition;
+request_handler handle_fetch;
+request_handler handle_incremental_alter_configs;
+request_handler handle_init_producer_id;
+request_handler handle_list_offsets;
+request_handler handle_metadata;
+request_handler handle_offset_for_leader_epoch;
+request_handler handle_open_segment;
+request_handler handle_produce;
+request_handler handle_report_stall;
 
 #endif

@@ -34,7 +34,7 @@ static void
 delete_one(struct api_request *r, struct delete_topics_response_topic *out, const char *name,
     const struct uuid *id)
 {
-    const struct cluster_topic *topic;
+    const struct cluster_topic *topic = NULL;
     out->name = name;
     out->topic_id = *id;
     int rc = find_to_delete(r, name, id, &topic);
