@@ -129,8 +129,6 @@ struct api_wiring {
     uid_t own_uid;                    /* busd's */
     const char *version;
     const char *data_folder;
-    const char *host; /* advertised to Kafka clients; "" without network */
-    int32_t port;
 };
 
 /** An api without peers; listens to the controller. Returns 0 or a failure. */

@@ -10,9 +10,7 @@ static int
 add_brokers(struct api_request *r, struct metadata_response *out)
 {
     const struct cluster *cluster = request_cluster(r);
-    const struct api_wiring *w = &r->api->wiring;
-    size_t room = cluster->node_count > 0 ? cluster->node_count : 1;
-    out->brokers = wire_array(&metadata_response_broker_schema, &r->arena, room);
+    out->brokers = wire_array(&metadata_response_broker_schema, &r->arena, cluster->node_count);
     if (!out->brokers)
         return -BUS_ERR_NO_MEMORY;
     for (size_t i = 0; i < cluster->node_count; i++) {
@@ -20,12 +18,6 @@ add_brokers(struct api_request *r, struct metadata_response *out)
         broker->node_id = cluster->nodes[i].id;
         broker->host = cluster->nodes[i].host;
         broker->port = cluster->nodes[i].port;
-    }
-    if (out->brokers_count == 0) {
-        out->brokers_count = 1;
-        out->brokers[0].node_id = controller_node(w->controller);
-        out->brokers[0].host = w->host;
-        out->brokers[0].port = w->port;
     }
     return 0;
 }

@@ -18,6 +18,8 @@ bool peer_may_see(const struct api_request *r, const struct cluster_topic *topic
 
 /** 0, or -BUS_ERR_TOPIC_AUTHORIZATION_FAILED that names topic, peer and setting. */
 int peer_check_read(const struct api_request *r, const struct cluster_topic *topic);
+
+/** The same for writing, through busd or in place. */
 int peer_check_write(const struct api_request *r, const struct cluster_topic *topic);
 
 /** Whether the peer may administer: busd's own user, root, members of PEER_ADMIN_GROUP. */
@@ -26,8 +28,10 @@ bool peer_is_admin(const struct api_request *r);
 /** 0, or -BUS_ERR_CLUSTER_AUTHORIZATION_FAILED; `what` as in "create topics". */
 int peer_check_admin(const struct api_request *r, const char *what);
 
-/** The bits of AuthorizedOperations for a topic, and for the cluster. */
+/** The bits of AuthorizedOperations for a topic. */
 int32_t peer_topic_operations(const struct api_request *r, const struct cluster_topic *topic);
+
+/** The same for the cluster. */
 int32_t peer_cluster_operations(const struct api_request *r);
 
 /**
