@@ -5,10 +5,11 @@
  *
  *     @TABLE config@    becomes the rows of busd/core/broker.def,
  *     @TABLE topic@     those of busd/core/topic.def,
+ *     @TABLE client@    those of libbus/client/client.def,
  *     @TABLE errors@    those of libbus/bus/errors.def,
  *
- * a tagged paragraph each. A table of another name ends mangen with status 1. The other marks of a
- * page (@VERSION@, @BUSCTL@ …) are sed's, see SUBSTITUTE in Makefile.am.
+ * an item of a tagged list (mdoc) each. A table of another name ends mangen with status 1. The
+ * other marks of a page (@VERSION@, @BUSCTL@ …) are sed's, see SUBSTITUTE in Makefile.am.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -32,94 +33,122 @@ struct option {
     enum type type;
 };
 
-/* Text with the characters that roff takes for its own made plain. */
+enum { LINE_COLUMNS = 76 };
+
+static int column; /* of the output line */
+
+/* A letter of a word, with what roff takes for its own made plain. */
+static void
+put_letter(char c, bool starts_line)
+{
+    if (starts_line && (c == '.' || c == '\''))
+        fputs("\\&", stdout);
+    if (c == '\\')
+        fputs("\\e", stdout);
+    else if (c == '-')
+        fputs("\\-", stdout);
+    else
+        putchar(c);
+}
+
+static void
+end_line(void)
+{
+    if (column > 0)
+        putchar('\n');
+    column = 0;
+}
+
+/* Text, broken into lines; a sentence begins on a line of its own, as mdoc wants it. */
 static void
 put_text(const char *text)
 {
-    if (text[0] == '.' || text[0] == '\'')
-        fputs("\\&", stdout);
-    for (const char *c = text; *c; c++) {
-        if (*c == '\\')
-            fputs("\\e", stdout);
-        else if (*c == '-')
-            fputs("\\-", stdout);
-        else
-            putchar(*c);
+    while (*text) {
+        size_t word = strcspn(text, " ");
+        if (word > 0 && column > 0 && column + 1 + (int)word > LINE_COLUMNS)
+            end_line();
+        else if (word > 0 && column > 0)
+            column += putchar(' ') == ' ';
+        bool starts_line = column == 0;
+        for (size_t i = 0; i < word; i++)
+            put_letter(text[i], starts_line && i == 0);
+        column += (int)word;
+        if (word > 0 && text[word - 1] == '.' && (text[word] == ' ' || text[word] == '\0'))
+            end_line();
+        text += word;
+        text += strspn(text, " ");
     }
 }
 
+/* "a|b" as "a, b" at the end of `to`. */
 static void
-put_words(const char *words)
+add_words(char *to, size_t room, const char *words)
 {
-    fputs(": ", stdout);
-    for (; *words; words++) {
+    size_t used = strlen(to);
+    for (; *words && used + 3 < room; words++) {
         if (*words == '|')
-            fputs(", ", stdout);
-        else
-            putchar(*words);
+            to[used++] = ',';
+        to[used++] = *words == '|' ? ' ' : *words;
     }
+    to[used] = '\0';
 }
 
 static void
-put_integer_range(const struct option *option)
+add_integer_range(char *to, size_t room, const struct option *option)
 {
-    char text[80];
+    size_t used = strlen(to);
+    to += used;
+    room -= used;
     if (strcmp(option->unit, "octal") == 0)
-        snprintf(text, sizeof text, " from %" PRIo64 " to %" PRIo64 ", octal",
-            (uint64_t)option->min, (uint64_t)option->max);
+        snprintf(to, room, " from %" PRIo64 " to %" PRIo64 ", octal", (uint64_t)option->min,
+            (uint64_t)option->max);
     else if (option->max == INT64_MAX)
-        snprintf(text, sizeof text, " from %" PRId64, option->min);
+        snprintf(to, room, " from %" PRId64 "%s%s", option->min, option->unit[0] ? ", in " : "",
+            option->unit);
     else
-        snprintf(text, sizeof text, " from %" PRId64 " to %" PRId64, option->min, option->max);
-    put_text(text);
-    if (option->unit[0] && strcmp(option->unit, "octal") != 0)
-        printf(", in %s", option->unit);
+        snprintf(to, room, " from %" PRId64 " to %" PRId64 "%s%s", option->min, option->max,
+            option->unit[0] ? ", in " : "", option->unit);
 }
 
+/* What values there are: "an integer from 1 to 10, in bytes". */
 static void
-put_range(const struct option *option)
+tell_range(char *to, size_t room, const struct option *option)
 {
-    fputs(type_words[option->type], stdout);
-    switch (option->type) {
-    case ENUM:
-    case LIST:
-        put_words(option->unit);
-        break;
-    case INT:
-    case LONG:
-        put_integer_range(option);
-        break;
-    case DOUBLE:
-        printf(" from %g to %g", option->min_real, option->max_real);
-        break;
-    case STRING:
-        printf(" of up to %" PRId64 " bytes", option->max);
-        break;
-    case BOOL:
-        break;
+    snprintf(to, room, "%s", type_words[option->type]);
+    size_t used = strlen(to);
+    if (option->type == ENUM || (option->type == LIST && strchr(option->unit, '|'))) {
+        snprintf(to + used, room - used, ": ");
+        add_words(to, room, option->unit);
+    } else if (option->type == INT || option->type == LONG) {
+        add_integer_range(to, room, option);
+    } else if (option->type == DOUBLE) {
+        snprintf(to + used, room - used, " from %g to %g", option->min_real, option->max_real);
+    } else if (option->type == STRING) {
+        snprintf(to + used, room - used, " of up to %" PRId64 " bytes", option->max);
     }
 }
 
 static void
 put_option(const struct option *option)
 {
-    fputs(".TP\n.B ", stdout);
+    char range[256], line[512];
+    fputs(".It Cm ", stdout);
     put_text(option->name);
-    putchar('\n');
+    end_line();
     put_text(option->text);
-    fputs("\n.br\nValue: ", stdout);
-    put_range(option);
-    fputs(". Default: ", stdout);
-    put_text(option->standard[0] ? option->standard : "empty");
-    fputs(".", stdout);
+    tell_range(range, sizeof range, option);
+    snprintf(line, sizeof line, "Value: %s.", range);
+    put_text(line);
+    snprintf(line, sizeof line, "Default: %s.", option->standard[0] ? option->standard : "empty");
+    put_text(line);
     put_text(option->origin);
-    putchar('\n');
+    end_line();
 }
 
 static void
 put_config(void)
 {
-#define RESTART " A change takes effect at the next start."
+#define RESTART "A change takes effect at the next start."
 #define DYNAMIC ""
 #define X(name, row, type, standard, min, max, unit, when, text)                                   \
     put_option(&(const struct option){(name), (standard), (unit), (text), (when), (double)(min),   \
@@ -135,18 +164,33 @@ put_topic(void)
 {
 #define X(name, row, type, standard, min, max, unit, broker_name, text)                            \
     put_option(&(const struct option){(name), (standard), (unit), (text),                          \
-        " For all topics: " broker_name ".", (double)(min), (double)(max), (int64_t)(min),         \
+        "For all topics: " broker_name ".", (double)(min), (double)(max), (int64_t)(min),          \
         (int64_t)(max), (type)});
 #include "core/topic.def"
 #undef X
 }
 
 static void
+put_client(void)
+{
+#define SCOPE_CLIENT "For bus_open()."
+#define SCOPE_PRODUCER "For producers."
+#define SCOPE_CONSUMER "For consumers."
+#define X(name, field, type, standard, min, max, unit, scope, choices, text)                       \
+    put_option(&(const struct option){(name), (standard), choices[0] ? choices : (unit), (text),   \
+        SCOPE_##scope, (double)(min), (double)(max), (int64_t)(min), (int64_t)(max), (type)});
+#include "client/client.def"
+#undef X
+}
+
+static void
 put_error(int number, const char *name, bool retriable, const char *text)
 {
-    printf(".TP\n.BR BUS_ERR_%s \" (%d)\"\n", name, number);
-    put_text(text);
-    fputs(retriable ? "; may succeed later.\n" : ".\n", stdout);
+    char line[256];
+    printf(".It Dv BUS_ERR_%s Pq %d\n", name, number);
+    snprintf(line, sizeof line, "%s%s.", text, retriable ? "; may succeed later" : "");
+    put_text(line);
+    end_line();
 }
 
 static void
@@ -161,6 +205,7 @@ static const struct {
     const char *mark;
     void (*put)(void);
 } tables[] = {
+    {"@TABLE client@\n", put_client},
     {"@TABLE config@\n", put_config},
     {"@TABLE errors@\n", put_errors},
     {"@TABLE topic@\n", put_topic},

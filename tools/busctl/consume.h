@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Where `consume` reads: partitions, from where, and up to where.
+ */
+#ifndef BUSCTL_CONSUME_H
+#define BUSCTL_CONSUME_H
+
+#include "busctl/busctl.h"
+#include "busctl/timeparse.h"
+
+/** A partition being read. */
+struct reading {
+    int32_t partition;
+    bool done;      /* everything below `end` was seen */
+    int64_t offset; /* where it begins */
+    int64_t end;    /* with -e: where it stops */
+};
+
+struct readings {
+    const char *topic;    /* borrowed */
+    struct reading *rows; /* owned; rising partitions */
+    size_t count;
+    size_t done;
+};
+
+/**
+ * Fills the partitions: those of `list` ("0,2-5"; NULL: all of the topic), with their offsets for
+ * `start`. Exit code after telling; readings_fini() in any case.
+ */
+int readings_init(struct ctl *ctl, struct bus *bus, struct readings *readings, const char *list,
+    const struct start *start);
+
+/** Releases the rows. */
+void readings_fini(struct readings *readings);
+
+/** Assigns them to the consumer, and notes the present ends. Exit code after telling. */
+int readings_assign(struct ctl *ctl, struct bus_consumer *consumer, struct readings *readings);
+
+/** The row of a partition that bus_poll() gave; NULL: none of ours. */
+struct reading *readings_find(struct readings *readings, int32_t partition);
+
+/** Looks how far the consumer has come in a row, or in all (NULL). True: everything is done. */
+bool readings_done(
+    struct readings *readings, struct reading *reading, struct bus_consumer *consumer);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "busctl/logset.h"
+
+#include "base/err.h"
+#include "busctl/logfile.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { DEPTH_MAX = 3 }; /* <data>/topics/<topic>-<partition>/<segment> */
+
+static bool
+is_segment_name(const char *name)
+{
+    size_t length = strlen(name);
+    return length > 4 && strcmp(name + length - 4, ".log") == 0;
+}
+
+/** The base offset of a file: of a spare, that of its first batch. */
+static int
+base_of(const char *path, int64_t *base)
+{
+    struct logfile file;
+    const uint8_t *bytes;
+    struct batch_header header;
+    *base = logfile_base_of_name(path);
+    if (*base >= 0)
+        return 0;
+    int rc = logfile_open(&file, path);
+    if (rc < 0)
+        return rc;
+    if (logfile_batch(&file, 0, &bytes, &header) == LOGFILE_BATCH)
+        *base = header.base_offset;
+    logfile_close(&file);
+    return 0;
+}
+
+static int
+add(struct logset *set, const char *path, int64_t size)
+{
+    struct logset_file *files = realloc(set->files, (set->count + 1) * sizeof *files);
+    if (!files)
+        return err_no_memory();
+    set->files = files;
+    struct logset_file *file = &files[set->count];
+    *file = (struct logset_file){.path = strdup(path), .next = -1, .size = size};
+    if (!file->path)
+        return err_no_memory();
+    set->count++;
+    return base_of(path, &file->base);
+}
+
+/** By base; empty spares last. */
+static int
+by_base(const void *a, const void *b)
+{
+    uint64_t left = (uint64_t)((const struct logset_file *)a)->base;
+    uint64_t right = (uint64_t)((const struct logset_file *)b)->base;
+    return left < right ? -1 : left > right;
+}
+
+static void
+link_files(struct logset *set, size_t first)
+{
+    qsort(set->files + first, set->count - first, sizeof *set->files, by_base);
+    for (size_t i = first; i + 1 < set->count; i++)
+        set->files[i].next = set->files[i + 1].base;
+}
+
+static int
+walk(struct logset *set, const char *path, int depth)
+{
+    struct stat status;
+    if (stat(path, &status) < 0)
+        return err_sys(errno, "%s", path);
+    if (!S_ISDIR(status.st_mode))
+        return depth == 0 || is_segment_name(path) ? add(set, path, status.st_size) : 0;
+    if (depth > DEPTH_MAX)
+        return 0;
+    struct dirent **entries;
+    int count = scandir(path, &entries, NULL, alphasort);
+    if (count < 0)
+        return err_sys(errno, "%s", path);
+    int rc = 0;
+    for (int i = 0; i < count; i++) {
+        char inner[4096];
+        int length = snprintf(inner, sizeof inner, "%s/%s", path, entries[i]->d_name);
+        bool fits = length > 0 && length < (int)sizeof inner;
+        bool folder = entries[i]->d_type == DT_DIR || entries[i]->d_type == DT_UNKNOWN;
+        bool wanted =
+            entries[i]->d_name[0] != '.' && (folder || is_segment_name(entries[i]->d_name));
+        if (rc == 0 && fits && wanted)
+            rc = walk(set, inner, depth + 1);
+        free(entries[i]);
+    }
+    free(entries);
+    return rc;
+}
+
+/** The folder part of a path, in bytes. */
+static size_t
+folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) : 0;
+}
+
+int
+logset_init(struct logset *set, const char *path)
+{
+    *set = (struct logset){0};
+    int rc = walk(set, path, 0);
+    if (rc < 0)
+        return rc;
+    if (set->count == 0)
+        return err_set(BUS_ERR_INVALID_ARGUMENT,
+            "%s: no segment file (*.log) here: name a file, a partition's folder or busd's data",
+            path);
+    size_t first = 0;
+    for (size_t i = 1; i <= set->count; i++) {
+        size_t folder = folder_of(set->files[first].path);
+        if (i < set->count && folder_of(set->files[i].path) == folder &&
+            strncmp(set->files[i].path, set->files[first].path, folder) == 0)
+            continue;
+        struct logset part = {.files = set->files, .count = i};
+        link_files(&part, first);
+        first = i;
+    }
+    return 0;
+}
+
+void
+logset_fini(struct logset *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        free(set->files[i].path);
+    free(set->files);
+    *set = (struct logset){0};
+}

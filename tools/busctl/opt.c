@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "busctl/opt.h"
+
+#include "base/check.h"
+#include "busctl/command.h"
+#include "busctl/number.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct opt_row opt_global[] = {
+    {OPT_SOCKET, "socket", "PATH", "the socket of busd", OPT_FILE},
+    {OPT_JSON, "json", NULL, "print data as JSON, one object a line", OPT_NOTHING},
+    {OPT_HELP, "help", NULL, "show this help", OPT_NOTHING},
+    {OPT_VERSION, "version", NULL, "show the version", OPT_NOTHING},
+    {0},
+};
+
+static void
+add_rows(struct opts *opts, const struct opt_row *rows, size_t *longs, size_t *shorts)
+{
+    for (; rows && rows->key; rows++) {
+        MUST(*longs < OPT_ROWS_MAX);
+        opts->longs[(*longs)++] = (struct option){.name = rows->name,
+            .has_arg = rows->value ? required_argument : no_argument,
+            .val = rows->key};
+        if (rows->key >= OPT_LONG)
+            continue;
+        opts->shorts[(*shorts)++] = (char)rows->key;
+        if (rows->value)
+            opts->shorts[(*shorts)++] = ':';
+    }
+}
+
+void
+opts_init(struct opts *opts, struct ctl *ctl, const struct opt_row *rows, int argc, char **argv,
+    bool stop_at_argument)
+{
+    memset(opts, 0, sizeof *opts);
+    opts->ctl = ctl;
+    opts->argc = argc;
+    opts->argv = argv;
+    size_t longs = 0, shorts = 0;
+    /* '+' stops at the first argument; ':' tells a missing value from an unknown option. */
+    if (stop_at_argument)
+        opts->shorts[shorts++] = '+';
+    opts->shorts[shorts++] = ':';
+    add_rows(opts, rows, &longs, &shorts);
+    add_rows(opts, opt_global, &longs, &shorts);
+    opterr = 0;
+    optind = 0; /* glibc starts anew */
+}
+
+static int
+leave(struct opts *opts, int exit_code)
+{
+    opts->exit_code = exit_code;
+    return OPTS_EXIT;
+}
+
+/** The word that getopt did not like, as the user wrote it. */
+static int
+complain(struct opts *opts, int why)
+{
+    char letter[3] = {'-', (char)optopt, '\0'};
+    bool is_letter = optopt > 0 && optopt < OPT_LONG;
+    const char *word = is_letter ? letter : opts->argv[optind - 1];
+    if (why == ':')
+        return leave(opts, ctl_usage(opts->ctl, "option %s needs a value", word));
+    return leave(opts, ctl_usage(opts->ctl, "no such option, or not this way: %s", word));
+}
+
+static void
+show_version(const struct ctl *ctl)
+{
+    printf("%s (shmbus) %s\n", ctl->program, bus_version());
+}
+
+int
+opts_next(struct opts *opts)
+{
+    for (;;) {
+        int key = getopt_long(opts->argc, opts->argv, opts->shorts, opts->longs, NULL);
+        opts->value = optarg;
+        switch (key) {
+        case -1:
+            return OPTS_END;
+        case OPT_SOCKET:
+            opts->ctl->socket = optarg;
+            continue;
+        case OPT_JSON:
+            opts->ctl->json = true;
+            continue;
+        case OPT_HELP:
+            if (opts->ctl->command)
+                help_command(opts->ctl, opts->ctl->command);
+            else
+                help_program(opts->ctl, NULL, false);
+            return leave(opts, CTL_OK);
+        case OPT_VERSION:
+            show_version(opts->ctl);
+            return leave(opts, CTL_OK);
+        case '?':
+        case ':':
+            return complain(opts, key);
+        default:
+            return key;
+        }
+    }
+}
+
+char **
+opts_arguments(struct opts *opts)
+{
+    return opts->argv + optind;
+}
+
+int
+opts_expect(struct opts *opts, int min, int max, const char *what)
+{
+    int have = opts->argc - optind;
+    if (have < min)
+        return ctl_usage(opts->ctl, "%s is missing", what);
+    if (max >= 0 && have > max)
+        return ctl_usage(opts->ctl, "'%s' is one argument too many", opts->argv[optind + max]);
+    return CTL_OK;
+}
+
+int
+opts_number(const struct opts *opts, const char *name, int64_t min, int64_t max, int64_t *number)
+{
+    if (number_parse(opts->value, min, max, number) == 0)
+        return CTL_OK;
+    return ctl_usage(opts->ctl, "%s %s: a number from %lld to %lld is wanted", name, opts->value,
+        (long long)min, (long long)max);
+}
+
+int
+opts_setting(struct opts *opts, char *argument, bool allow_reset, struct opt_settings *list)
+{
+    char *value = strchr(argument, '=');
+    if (value == argument || (!value && !allow_reset))
+        return ctl_usage(opts->ctl, "'%s' has not the form name=value", argument);
+    if (value)
+        *value++ = '\0';
+    struct bus_setting *rows = realloc(list->rows, (list->count + 1) * sizeof *rows);
+    if (!rows)
+        return ctl_no_memory(opts->ctl);
+    list->rows = rows;
+    list->rows[list->count++] = (struct bus_setting){.name = argument, .value = value};
+    return CTL_OK;
+}
+
+void
+opts_settings_fini(struct opt_settings *list)
+{
+    free(list->rows);
+    *list = (struct opt_settings){0};
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "busctl/consume.h"
+
+#include "base/err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/** Reads "3" or "2-5" at *at and moves behind it; false when it is neither. */
+static bool
+range(const char **at, int64_t *first, int64_t *last)
+{
+    char *end;
+    if (**at < '0' || **at > '9')
+        return false;
+    *first = *last = strtoll(*at, &end, 10);
+    if (*end == '-') {
+        if (end[1] < '0' || end[1] > '9')
+            return false;
+        *last = strtoll(end + 1, &end, 10);
+    }
+    *at = end + (*end == ',');
+    return (*end == ',' || *end == '\0') && *first <= *last;
+}
+
+/** Marks the partitions of the list in `wanted`, or all. */
+static int
+parse_list(struct ctl *ctl, const char *list, bool *wanted, int32_t partitions)
+{
+    int64_t first = 0, last = partitions - 1;
+    const char *at = list;
+    do {
+        if (list && !range(&at, &first, &last))
+            return ctl_usage(ctl, "-p %s: partitions as in 0,2-5 are wanted", list);
+        if (last >= partitions)
+            return ctl_fail(ctl, "partition %lld: the topic has the partitions 0 to %d",
+                (long long)last, partitions - 1);
+        for (int64_t i = first; i <= last; i++)
+            wanted[i] = true;
+    } while (list && *at);
+    return CTL_OK;
+}
+
+/** The offset `count` records before the end, or the start of the log. */
+static int
+tail_offset(struct bus *bus, const char *topic, int32_t partition, int64_t count, int64_t *offset)
+{
+    struct bus_partition_state state;
+    int rc = bus_partition_state(bus, topic, partition, &state);
+    if (rc < 0)
+        return rc;
+    int64_t length = state.end_offset - state.log_start_offset;
+    *offset = count < length ? state.end_offset - count : state.log_start_offset;
+    return 0;
+}
+
+static int
+find_offset(struct bus *bus, const char *topic, const struct start *start, struct reading *reading)
+{
+    int rc = 0;
+    switch (start->kind) {
+    case START_BEGINNING:
+        reading->offset = BUS_OFFSET_BEGINNING;
+        break;
+    case START_END:
+        reading->offset = BUS_OFFSET_END;
+        break;
+    case START_OFFSET:
+        reading->offset = start->value;
+        break;
+    case START_TAIL:
+        rc = tail_offset(bus, topic, reading->partition, start->value, &reading->offset);
+        break;
+    case START_TIME:
+        rc = bus_offset_find(bus, topic, reading->partition, start->value, &reading->offset, NULL);
+        if (rc == 0 && reading->offset < 0)
+            reading->offset = BUS_OFFSET_END;
+        break;
+    }
+    return rc;
+}
+
+static int
+fill(struct ctl *ctl, struct bus *bus, struct readings *readings, const bool *wanted,
+    int32_t partitions, const struct start *start)
+{
+    readings->rows = calloc((size_t)partitions, sizeof *readings->rows);
+    if (!readings->rows)
+        return ctl_no_memory(ctl);
+    for (int32_t i = 0; i < partitions; i++) {
+        if (!wanted[i])
+            continue;
+        struct reading *reading = &readings->rows[readings->count++];
+        reading->partition = i;
+        int rc = find_offset(bus, readings->topic, start, reading);
+        if (rc < 0)
+            return ctl_fail_bus(ctl, rc, readings->topic);
+    }
+    return CTL_OK;
+}
+
+int
+readings_init(struct ctl *ctl, struct bus *bus, struct readings *readings, const char *list,
+    const struct start *start)
+{
+    struct bus_topics *topics;
+    int rc = bus_topics_fetch(bus, readings->topic, &topics);
+    if (rc < 0)
+        return ctl_fail_bus(ctl, rc, readings->topic);
+    int32_t partitions = bus_topics_partitions(topics, 0);
+    bus_topics_free(&topics);
+    bool *wanted = calloc((size_t)partitions, sizeof *wanted);
+    if (!wanted)
+        return ctl_no_memory(ctl);
+    int code = parse_list(ctl, list, wanted, partitions);
+    if (code == CTL_OK)
+        code = fill(ctl, bus, readings, wanted, partitions, start);
+    free(wanted);
+    return code;
+}
+
+void
+readings_fini(struct readings *readings)
+{
+    free(readings->rows);
+    readings->rows = NULL;
+    readings->count = 0;
+}
+
+int
+readings_assign(struct ctl *ctl, struct bus_consumer *consumer, struct readings *readings)
+{
+    struct bus_assignment *assignments = calloc(readings->count, sizeof *assignments);
+    if (!assignments)
+        return ctl_no_memory(ctl);
+    for (size_t i = 0; i < readings->count; i++)
+        assignments[i] = (struct bus_assignment){.topic = readings->topic,
+            .partition = readings->rows[i].partition,
+            .offset = readings->rows[i].offset};
+    int rc = bus_assign(consumer, assignments, readings->count);
+    free(assignments);
+    for (size_t i = 0; i < readings->count && rc == 0; i++)
+        rc = bus_end_offset(
+            consumer, readings->topic, readings->rows[i].partition, &readings->rows[i].end);
+    return rc < 0 ? ctl_fail_bus(ctl, rc, readings->topic) : CTL_OK;
+}
+
+struct reading *
+readings_find(struct readings *readings, int32_t partition)
+{
+    for (size_t i = 0; i < readings->count; i++)
+        if (readings->rows[i].partition == partition)
+            return &readings->rows[i];
+    return NULL;
+}
+
+static void
+look(struct readings *readings, struct reading *reading, struct bus_consumer *consumer)
+{
+    int64_t position;
+    if (reading->done)
+        return;
+    if (bus_position(consumer, readings->topic, reading->partition, &position) < 0)
+        return;
+    reading->done = position >= reading->end;
+    readings->done += reading->done;
+}
+
+bool
+readings_done(struct readings *readings, struct reading *reading, struct bus_consumer *consumer)
+{
+    if (reading)
+        look(readings, reading, consumer);
+    for (size_t i = 0; !reading && i < readings->count; i++)
+        look(readings, &readings->rows[i], consumer);
+    return readings->done == readings->count;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Bytes and times for the eye.
+ */
+#ifndef BUSCTL_TEXT_H
+#define BUSCTL_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TEXT_TIME_BYTES = 48 };
+
+/**
+ * A copy of the bytes as a line of UTF-8: what is no printable character becomes \n, \t, \r or
+ * \xNN, a backslash is doubled. The caller frees it; NULL when memory is out.
+ */
+char *text_visible(const void *bytes, size_t size);
+
+/** Characters of a UTF-8 text, counted as a column each. */
+size_t text_columns(const char *text);
+
+/** Length of the UTF-8 character at `bytes`, 1 to 4; 0 when that is none. `size` is not 0. */
+size_t text_utf8_length(const uint8_t *bytes, size_t size);
+
+/** The time as "2026-08-01T14:00:00.000+0200" in the local zone; "-" for -1. */
+void text_time(int64_t time_ms, char text[TEXT_TIME_BYTES]);
+
+/**
+ * Resolves \n \t \r \0 \\ and \xNN in place; *size becomes the length of the result (which may
+ * contain NUL). Returns 0, or -BUS_ERR_INVALID_FORMAT naming what is not known.
+ */
+int text_unescape(char *text, size_t *size);
+
+#endif
