@@ -31,8 +31,7 @@ int
 attach_add(struct api_peer *peer, struct open_log *log, bool writable)
 {
     struct api_attachment *a = attach_find(peer, log->topic_id, log->partition);
-    if (a && a->log == log) {
-        a->references++;
+    if (a) {
         a->writable = a->writable || writable;
         return 0;
     }
@@ -45,15 +44,15 @@ attach_add(struct api_peer *peer, struct open_log *log, bool writable)
             quota_release(peer->quota, QUOTA_ATTACHED, 1);
         return err_no_memory();
     }
-    *a = (struct api_attachment){log, writable, 1, peer->attachments};
+    *a = (struct api_attachment){log, writable, peer->attachments};
     peer->attachments = a;
     peer->attachment_count++;
     logs_pin(log);
     return 0;
 }
 
-static void
-end(struct api_peer *peer, struct api_attachment *attachment)
+void
+attach_end(struct api_peer *peer, struct api_attachment *attachment)
 {
     struct api_attachment **at = &peer->attachments;
     while (*at != attachment)
@@ -67,17 +66,10 @@ end(struct api_peer *peer, struct api_attachment *attachment)
 }
 
 void
-attach_drop(struct api_peer *peer, struct api_attachment *attachment)
-{
-    if (--attachment->references == 0)
-        end(peer, attachment);
-}
-
-void
 attach_end_all(struct api_peer *peer)
 {
     while (peer->attachments)
-        end(peer, peer->attachments);
+        attach_end(peer, peer->attachments);
 }
 
 void

@@ -9,8 +9,7 @@
 /** A log that a peer has mapped; a pin of the log. */
 struct api_attachment {
     struct open_log *log;
-    bool writable;  /* at least one of its attachments is for writing */
-    int references; /* attachments of the same log by the same peer */
+    bool writable; /* the peer has it mapped for writing, perhaps for reading as well */
     struct api_attachment *next;
 };
 
@@ -24,10 +23,13 @@ void attach_make_room(struct api_peer *peer);
 struct api_attachment *attach_find(
     const struct api_peer *peer, const uint8_t *topic_id, int32_t partition);
 
-/** Notes one attachment more. 0, -BUS_ERR_LIMIT_REACHED or -BUS_ERR_NO_MEMORY. */
+/**
+ * Notes that the peer has the log, for writing if it has not had it for that before. 0,
+ * -BUS_ERR_LIMIT_REACHED or -BUS_ERR_NO_MEMORY.
+ */
 int attach_add(struct api_peer *peer, struct open_log *log, bool writable);
 
-/** Ends one. */
-void attach_drop(struct api_peer *peer, struct api_attachment *attachment);
+/** The peer has it no more, however often it was added. */
+void attach_end(struct api_peer *peer, struct api_attachment *attachment);
 
 #endif

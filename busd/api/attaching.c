@@ -131,12 +131,13 @@ attach(struct api_request *r)
     out->access = (int8_t)granted;
     if (granted == ATTACH_NONE)
         return 0;
+    bool fresh = !attach_find(r->peer, topic->id.b, request->partition);
     rc = attach_add(r->peer, log, granted == ATTACH_WRITE);
     if (rc < 0)
         return rc;
     rc = map_log(r, log, granted == ATTACH_WRITE);
-    if (rc < 0)
-        attach_drop(r->peer, attach_find(r->peer, log->topic_id, log->partition));
+    if (rc < 0 && fresh)
+        attach_end(r->peer, attach_find(r->peer, topic->id.b, request->partition));
     return rc;
 }
 
@@ -221,7 +222,7 @@ handle_detach_partition(struct api_request *r)
     struct detach_partition_response *out = r->response;
     struct api_attachment *a = attach_find(r->peer, request->topic_id.b, request->partition);
     if (a) {
-        attach_drop(r->peer, a);
+        attach_end(r->peer, a);
         return HANDLED_DONE;
     }
     out->error_code = BUS_ERR_RESOURCE_NOT_FOUND;
