@@ -169,6 +169,19 @@ worker_wake(struct worker *worker)
 }
 
 void
+worker_wake_in(struct worker *worker, int64_t after_ms)
+{
+    if (!worker->options.tick)
+        return;
+    int64_t at_ms = clock_mono_ms() + after_ms;
+    pthread_mutex_lock(&worker->mutex);
+    if (at_ms < worker->tick_at_ms)
+        worker->tick_at_ms = at_ms;
+    pthread_cond_signal(&worker->work);
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+void
 worker_tick_every(struct worker *worker, int64_t tick_ms)
 {
     pthread_mutex_lock(&worker->mutex);

@@ -25,6 +25,9 @@ int worker_start(const struct worker_options *options, struct worker **worker);
 /** Has the tick called soon instead of at its time. Thread: any. Blocks: no. */
 void worker_wake(struct worker *worker);
 
+/** Has the tick called in `after_ms` if it is not due before. Thread: any. Blocks: no. */
+void worker_wake_in(struct worker *worker, int64_t after_ms);
+
 /** Another period of the tick from now on. Thread: any. Blocks: no. */
 void worker_tick_every(struct worker *worker, int64_t tick_ms);
 
