@@ -120,6 +120,7 @@ struct log_slice {
     int64_t position;      /* in the file */
     size_t bytes;          /* 0: nothing to give */
     int64_t first_offset;  /* base offset of the first batch: may lie below the offset asked for */
+    int64_t next_offset;   /* behind the last batch; without bytes the offset asked for */
 };
 
 /** Outcomes of log_read(). */
@@ -196,6 +197,7 @@ struct log_segment {
     int64_t next_offset; /* of the segment behind; -1: it is being written, or the spare */
     int64_t end;         /* valid bytes of a closed one; 0: see the control page */
     int64_t capacity;    /* bytes to map */
+    int64_t position;    /* of a batch at or before the offset asked for; 0 when asked by seq */
     bool writable;       /* fd is O_RDWR: the segments of this generation, for writers */
 };
 
@@ -215,17 +217,19 @@ int log_attach(struct log *log, enum log_access access, struct log_attachment *a
 /** Closes every fd of an attachment. */
 void log_attachment_close(struct log_attachment *attachment);
 
+/** Which segment. */
+struct log_segment_wanted {
+    uint32_t generation; /* 0: any, with seq -1 */
+    int64_t seq;         /* -1: by offset */
+    int64_t offset;
+    enum log_access access;
+};
+
 /**
  * One segment: number `seq` of `generation` or, when seq is -1, the one that holds `offset`.
  * Returns 0, OFFSET_OUT_OF_RANGE, or NOT_LEADER_OR_FOLLOWER when the generation is over (attach
  * again), RESOURCE_NOT_FOUND when there is no such seq (yet). Short.
  */
-struct log_segment_wanted {
-    uint32_t generation; /* 0: any, with seq -1 */
-    int64_t seq;
-    int64_t offset;
-    enum log_access access;
-};
 int log_segment(
     struct log *log, const struct log_segment_wanted *wanted, struct log_segment *segment);
 

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shm/append.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "shm/lock.h"
+#include "store/private.h"
+
+#include <inttypes.h>
+
+enum { ROOMS_MAX = 3 }; /* how often one append makes room before it gives up */
+
+/* ---- the holder of the append lock ---------------------------------------------------------- */
+
+/* Looks at the lock once more. LOG_STALL_EVICTED here means that the holder is due for it. */
+static enum log_stall_outcome
+sample(struct log *log)
+{
+    const struct shm_control *control = log->generation->view.control;
+    uint32_t owner = shm_lock_owner(&control->append_lock);
+    int64_t now_ns = clock_mono_ns();
+    int64_t seq = segments_active(log)->seq;
+    uint64_t published = SHM_PUBLISHED((uint64_t)log->end_position,
+        (uint64_t)(log->end_offset - segments_active(log)->base_offset));
+    if (owner == 0) {
+        log->stall_owner = 0;
+        return LOG_STALL_OVER;
+    }
+    if (owner != log->stall_owner || seq != log->stall_seq || published != log->stall_published) {
+        log->stall_owner = owner;
+        log->stall_seq = seq;
+        log->stall_published = published;
+        log->stall_since_ns = now_ns;
+        return LOG_STALL_WAIT;
+    }
+    int64_t held_ms = (now_ns - log->stall_since_ns) / 1000000;
+    return held_ms < log->store->options.append_lock_timeout_ms ? LOG_STALL_WAIT
+                                                                : LOG_STALL_EVICTED;
+}
+
+/* Under log->mutex. */
+static int
+look(struct log *log, uint32_t generation)
+{
+    struct shm_tail tail;
+    if (generation != log->number)
+        return LOG_STALL_OVER;
+    int rc = log_tail(log, &tail);
+    if (rc < 0)
+        return rc;
+    return tail.state == SHM_STATE_OPEN ? (int)sample(log) : LOG_STALL_OVER;
+}
+
+/* Takes the locks in their order and looks again: the holder may have woken up meanwhile. */
+static int
+evict(struct log *log, uint32_t generation)
+{
+    pthread_mutex_lock(&log->service);
+    pthread_mutex_lock(&log->mutex);
+    int rc = look(log, generation);
+    if (rc == LOG_STALL_EVICTED) {
+        rc = log_evict(log);
+        if (rc == 0)
+            rc = LOG_STALL_EVICTED;
+    }
+    pthread_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->service);
+    return rc;
+}
+
+int
+log_stalled(struct log *log, uint32_t generation)
+{
+    pthread_mutex_lock(&log->mutex);
+    int rc = look(log, generation);
+    pthread_mutex_unlock(&log->mutex);
+    return rc == LOG_STALL_EVICTED ? evict(log, generation) : rc;
+}
+
+/* ---- appending for others ------------------------------------------------------------------- */
+
+static int
+append_once(struct log *log, const struct append_batch *batch, int64_t deadline_ns,
+    struct append_result *result, uint32_t *generation)
+{
+    struct shm_tail tail;
+    pthread_mutex_lock(&log->mutex);
+    int rc = log_tail(log, &tail);
+    *generation = log->number;
+    log->writers_seen = true;
+    if (rc == 0)
+        rc = shm_append(&log->generation->view, batch, deadline_ns, result);
+    if (rc == APPEND_FENCED)
+        rc = log_damage(log, "its state was changed");
+    else if (rc == -BUS_ERR_CORRUPT_MESSAGE)
+        rc = log_damage(log, err_text());
+    pthread_mutex_unlock(&log->mutex);
+    return rc;
+}
+
+int
+log_append(struct log *log, const struct append_batch *batch, int64_t timeout_ms,
+    struct append_result *result)
+{
+    int64_t deadline_ns = clock_mono_ns() + timeout_ms * 1000000;
+    for (int rooms = 0; rooms < ROOMS_MAX;) {
+        uint32_t generation;
+        int rc = append_once(log, batch, deadline_ns, result, &generation);
+        if (rc == APPEND_BUSY) {
+            rc = log_stalled(log, generation);
+            if (rc == LOG_STALL_EVICTED)
+                continue;
+            return rc < 0 ? rc : LOG_APPEND_BUSY;
+        }
+        if (rc != APPEND_NO_ROOM)
+            return rc < 0 ? err_prefix(rc, "%s-%" PRId32, log->topic, log->options.partition)
+                          : LOG_APPENDED;
+        rooms++;
+        rc = log_make_room(log);
+        if (rc < 0)
+            return rc;
+    }
+    return err_set(BUS_ERR_DISK_FULL, "%s-%" PRId32 ": no room could be made in %s", log->topic,
+        log->options.partition, log->folder);
+}

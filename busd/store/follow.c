@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/err.h"
+#include "base/trace.h"
+#include "store/private.h"
+#include "store/walk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Bytes of a segment that one call looks at; more waits for the next call. */
+enum { FOLLOW_BYTES_MAX = 64 * 1024 * 1024 };
+
+/* One piece of work: a stretch of one segment, and what comes of it. */
+struct follow {
+    struct log *log;
+    struct segment *segment;
+    struct log_file *file; /* a reference */
+    int64_t end;           /* bytes that may be looked at */
+    int64_t end_offset;
+    bool closed;
+    bool damaged;       /* no batch where one should be */
+    struct index index; /* the segment's, ahead of it */
+    struct index_batch *batch;
+};
+
+/* The segment to look at: the active one, then the newest closed one that is not done. */
+static struct segment *
+choose(const struct log *log)
+{
+    struct segment *active = segments_active(log);
+    if (!active->index.loaded || active->index.position < log->end_position)
+        return active;
+    for (size_t i = log->count - 1; i > 0; i--)
+        if (!log->segments[i - 1]->index.complete)
+            return log->segments[i - 1];
+    return NULL;
+}
+
+static int
+prepare(struct follow *follow)
+{
+    struct log *log = follow->log;
+    struct segment *segment = follow->segment;
+    struct log_file *file;
+    int rc = segment_index(log, segment);
+    if (rc == 0)
+        rc = segment_end(log, segment, &follow->end);
+    if (rc == 0)
+        rc = segment_file(log, segment, &file);
+    if (rc < 0)
+        return rc;
+    follow->file = log_file_ref(file);
+    follow->end_offset = segment_end_offset(log, segment);
+    follow->closed = segment != segments_active(log);
+    follow->index = segment->index;
+    return 0;
+}
+
+static void
+add_time_entry(struct follow *follow)
+{
+    struct index *index = &follow->index;
+    struct index_batch *batch = follow->batch;
+    if (index->max_timestamp <= index->indexed_timestamp)
+        return;
+    batch->time_entries[batch->time_count++] =
+        (struct index_time_entry){.timestamp = index->max_timestamp, .offset = index->max_offset};
+    index->indexed_timestamp = index->max_timestamp;
+}
+
+/* Takes one batch into the indexes, by Kafka's rule: an entry when more than the interval was
+ * appended since the last one, this batch not counted. */
+static void
+take_batch(struct follow *follow, const struct walk *walk)
+{
+    struct index *index = &follow->index;
+    int64_t last_offset = batch_next_offset(&walk->batch) - 1;
+    if (walk->batch.max_timestamp > index->max_timestamp) {
+        index->max_timestamp = walk->batch.max_timestamp;
+        index->max_offset = last_offset;
+    }
+    if (walk->batch_position - index->last.position >
+        (int64_t)follow->log->options.index_interval_bytes) {
+        add_time_entry(follow);
+        index->last = (struct index_entry){.offset = last_offset, .position = walk->batch_position};
+        follow->batch->entries[follow->batch->count++] = index->last;
+    }
+    index->position = walk->position;
+    index->offset = last_offset + 1;
+}
+
+static bool
+fits(const struct follow *follow, const struct batch_header *batch)
+{
+    const struct index *index = &follow->index;
+    int64_t least = index->offset >= 0 ? index->offset : follow->segment->base_offset;
+    return batch->base_offset >= least && batch_next_offset(batch) <= follow->end_offset;
+}
+
+static int
+note_epoch(struct follow *follow, const struct batch_header *batch)
+{
+    struct log *log = follow->log;
+    if (follow->closed)
+        return 0;
+    pthread_mutex_lock(&log->mutex);
+    int rc = epochs_note(log, batch->leader_epoch, batch->base_offset);
+    pthread_mutex_unlock(&log->mutex);
+    return rc;
+}
+
+/* Walks without any lock: the bytes are published and the file stays. */
+static int
+look(struct follow *follow)
+{
+    struct walk walk;
+    int64_t stop = follow->index.position + FOLLOW_BYTES_MAX;
+    int32_t epoch = -1;
+    int rc = walk_init(&walk, follow->file->fd, follow->index.position, follow->end);
+    while (rc >= 0 && walk.position < stop && follow->batch->count < INDEX_BATCH_MAX - 1) {
+        rc = walk_next(&walk);
+        if (rc != WALK_BATCH)
+            break;
+        if (!fits(follow, &walk.batch)) {
+            follow->damaged = true;
+            break;
+        }
+        if (walk.batch.leader_epoch != epoch)
+            rc = note_epoch(follow, &walk.batch);
+        epoch = walk.batch.leader_epoch;
+        take_batch(follow, &walk);
+    }
+    if (rc == -BUS_ERR_CORRUPT_MESSAGE || (rc == WALK_END && walk.position < follow->end)) {
+        follow->damaged = true;
+        rc = 0;
+    }
+    walk_fini(&walk);
+    return rc < 0 ? rc : 0;
+}
+
+/* No batch where one should be. In the active segment, behind the checkpoint, somebody scribbled:
+ * the generation is replaced. Elsewhere it is damage on disk: told, withheld, and stepped over. */
+static void
+meet_damage(struct follow *follow)
+{
+    struct log *log = follow->log;
+    struct segment *segment = follow->segment;
+    struct index *index = &follow->index;
+    struct store_checkpoint saved = log_saved(log);
+    bool checkpointed = saved.generation > 0 && saved.segment_base == segment->base_offset &&
+                        saved.position > index->position;
+    trace(TRACE_ERROR, "%s-%" PRId32 ": segment %020" PRId64 ".log is damaged at position %" PRId64,
+        log->topic, log->options.partition, segment->base_offset, index->position);
+    if (follow->closed) {
+        index->complete = true;
+    } else if (checkpointed) {
+        index->position = saved.position;
+        index->offset = saved.durable_offset;
+    } else {
+        log_damage(log, "its batches make no sense");
+    }
+}
+
+/* Puts the results where lookups see them, unless the index was begun anew meanwhile. */
+static void
+publish(struct follow *follow)
+{
+    struct segment *segment = follow->segment;
+    struct index *index = &follow->index;
+    bool same = segment->index.loaded && segment->index.position <= index->position &&
+                segment->index.entries == index->entries;
+    if (!same)
+        return;
+    index->entries += (uint32_t)follow->batch->count;
+    index->time_entries += (uint32_t)follow->batch->time_count;
+    if (follow->damaged)
+        meet_damage(follow);
+    segment->index = *index;
+}
+
+static int
+run(struct follow *follow)
+{
+    int rc = look(follow);
+    if (rc < 0)
+        return rc;
+    if (follow->closed && !follow->damaged && follow->index.position >= follow->end) {
+        add_time_entry(follow);
+        follow->index.complete = true;
+    }
+    struct index_files files = segment_index_files(follow->log, follow->segment);
+    return index_append(&follow->index, &files, follow->batch);
+}
+
+/* Space that was reserved behind the end of a closed segment goes back to the disk. */
+static int
+trim(struct log *log, struct segment *segment)
+{
+    char *path = segment_path(log, segment);
+    int rc = path ? 0 : err_no_memory();
+    int fd = -1;
+    if (rc == 0) {
+        fd = open(path, O_RDWR | O_CLOEXEC);
+        if (fd < 0)
+            rc = err_sys(errno, "open %s", path);
+    }
+    int64_t from = (segment->end + 4095) & ~INT64_C(4095);
+    if (rc == 0)
+        rc = files_punch(fd, from, segment->reserved);
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    segment->trimmed = true;
+    return rc;
+}
+
+int
+log_follow(struct log *log, bool *more)
+{
+    struct follow follow = {.log = log};
+    struct shm_tail tail;
+    *more = false;
+    pthread_mutex_lock(&log->mutex);
+    int rc = log_tail(log, &tail);
+    if (rc == 0 && (follow.segment = choose(log)))
+        rc = prepare(&follow);
+    pthread_mutex_unlock(&log->mutex);
+    if (rc < 0 || !follow.segment)
+        return rc;
+    follow.batch = calloc(1, sizeof *follow.batch);
+    rc = follow.batch ? run(&follow) : err_no_memory();
+    pthread_mutex_lock(&log->mutex);
+    if (rc == 0) {
+        publish(&follow);
+        *more = choose(log) != NULL;
+    }
+    pthread_mutex_unlock(&log->mutex);
+    free(follow.batch);
+    log_file_unref(&follow.file);
+    if (rc == 0 && follow.index.complete && !follow.segment->trimmed)
+        rc = trim(log, follow.segment);
+    return rc;
+}

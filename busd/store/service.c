@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/trace.h"
+#include "shm/append.h"
+#include "store/private.h"
+
+#include <inttypes.h>
+
+enum {
+    LOCK_MS = 5, /* the keeper waits no longer for the append lock; it comes back */
+    KICK_BYTES = 32 * 1024 * 1024, /* writers ask for more when less than this is left */
+};
+
+/* Replaces a damaged generation; tried again on each pass until it succeeds. */
+static int
+repair(struct log *log)
+{
+    int rc = log_rebuild(log);
+    if (rc < 0 && !log->told_damaged)
+        trace(TRACE_ERROR, "%s-%" PRId32 ": the partition stays offline: %s", log->topic,
+            log->options.partition, err_text());
+    log->told_damaged = rc < 0;
+    return rc;
+}
+
+/* Gives the active segment the name that belongs to its base offset. */
+static int
+name_active(struct log *log)
+{
+    bool renamed = false;
+    pthread_mutex_lock(&log->mutex);
+    struct segment *active = segments_active(log);
+    int rc = 0;
+    if (active->spare >= 0) {
+        rc = segment_rename(log, active);
+        renamed = rc == 0;
+    }
+    log_publish_settings(log);
+    pthread_mutex_unlock(&log->mutex);
+    if (renamed && !(log->options.flags & SHM_FLAG_MEMORY))
+        rc = files_sync_folder(log->folder);
+    return rc;
+}
+
+/* Whether the active segment has held records for segment.ms. */
+static bool
+is_old(struct log *log, const struct shm_tail *tail)
+{
+    int64_t now_ms = clock_wall_ms();
+    if (tail->position == 0 || tail->state != SHM_STATE_OPEN)
+        return false;
+    if (log->active_since_ms < 0 || log->active_since_ms > now_ms)
+        log->active_since_ms = now_ms;
+    return log->options.segment_ms > 0 && now_ms - log->active_since_ms >= log->options.segment_ms;
+}
+
+static int
+roll_old(struct log *log)
+{
+    struct shm_tail tail;
+    pthread_mutex_lock(&log->mutex);
+    int rc = log_tail(log, &tail);
+    bool old = rc == 0 && is_old(log, &tail);
+    if (old)
+        log->writers_seen = true;
+    pthread_mutex_unlock(&log->mutex);
+    if (!old)
+        return rc;
+    rc = room_spare(log);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&log->mutex);
+    rc = log_tail(log, &tail);
+    if (rc == 0 && is_old(log, &tail))
+        rc = shm_roll(&log->generation->view, clock_mono_ns() + LOCK_MS * INT64_C(1000000));
+    if (rc >= 0)
+        rc = log_tail(log, &tail);
+    pthread_mutex_unlock(&log->mutex);
+    return rc < 0 ? rc : name_active(log);
+}
+
+/* Takes the request of writers for room; the tail is read after that. */
+static void
+take_request(struct log *log)
+{
+    pthread_mutex_lock(&log->mutex);
+    if (log->generation)
+        /* Acq_rel: pairs with append.c's kick(). */
+        atomic_exchange_explicit(
+            &log->generation->view.control->reserve_wanted, 0, memory_order_acq_rel);
+    pthread_mutex_unlock(&log->mutex);
+}
+
+/* Where less is kept ahead than writers ask for, the request is left standing: it stops them from
+ * calling with every append. They still call when nothing is left. */
+static void
+leave_request(struct log *log)
+{
+    struct shm_tail tail;
+    pthread_mutex_lock(&log->mutex);
+    if (log_tail(log, &tail) == 0 && !room_wanted(log, &tail) &&
+        segments_active(log)->reserved - tail.position < KICK_BYTES)
+        /* Relaxed: a missed call is made up for by the next pass. */
+        atomic_store_explicit(
+            &log->generation->view.control->reserve_wanted, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&log->mutex);
+}
+
+/* Closes files that nobody used since the last look. */
+static void
+close_idle(struct log *log)
+{
+    pthread_mutex_lock(&log->mutex);
+    for (size_t i = 0; i < log->count; i++) {
+        struct segment *segment = log->segments[i];
+        if (!segment->used)
+            log_file_unref(&segment->file);
+        segment->used = false;
+    }
+    pthread_mutex_unlock(&log->mutex);
+}
+
+static int
+work(struct log *log, bool *more)
+{
+    struct shm_tail tail;
+    take_request(log);
+    pthread_mutex_lock(&log->mutex);
+    int rc = log->damaged ? repair(log) : 0;
+    if (rc == 0)
+        rc = log_tail(log, &tail);
+    pthread_mutex_unlock(&log->mutex);
+    if (rc < 0)
+        return rc;
+    rc = room_reserve(log, 0);
+    if (rc == 0)
+        rc = name_active(log);
+    if (rc == 0)
+        rc = room_spare(log);
+    if (rc == 0)
+        rc = roll_old(log);
+    if (rc == 0)
+        rc = log_follow(log, more);
+    if (rc == 0)
+        rc = epochs_save(log);
+    leave_request(log);
+    return rc;
+}
+
+int
+log_service(struct log *log, bool *more)
+{
+    *more = false;
+    pthread_mutex_lock(&log->service);
+    int rc = work(log, more);
+    close_idle(log);
+    bool failed = rc < 0 && rc != -BUS_ERR_PARTITION_OFFLINE;
+    if (failed && !log->service_failed)
+        trace(TRACE_ERROR, "%s-%" PRId32 ": %s", log->topic, log->options.partition, err_text());
+    log->service_failed = failed;
+    pthread_mutex_unlock(&log->service);
+    return rc;
+}
+
+bool
+log_wants_service(struct log *log)
+{
+    struct shm_tail tail;
+    pthread_mutex_lock(&log->mutex);
+    bool wants =
+        log_tail(log, &tail) < 0 || segments_active(log)->spare >= 0 || room_wanted(log, &tail);
+    pthread_mutex_unlock(&log->mutex);
+    return wants;
+}
+
+int
+log_make_room(struct log *log)
+{
+    pthread_mutex_lock(&log->service);
+    int rc = room_reserve(log, log->options.max_message_bytes);
+    if (rc == 0)
+        rc = room_spare(log);
+    pthread_mutex_unlock(&log->service);
+    if (rc < 0)
+        return rc;
+    struct shm_tail tail;
+    pthread_mutex_lock(&log->mutex);
+    rc = log_tail(log, &tail);
+    if (rc == 0 && tail.state != SHM_STATE_OPEN)
+        rc = err_set(BUS_ERR_PARTITION_OFFLINE,
+            "%s-%" PRId32 " is offline: a flush failed; see busd's log", log->topic,
+            log->options.partition);
+    else if (rc == 0 && log->disk_full)
+        rc = err_set(BUS_ERR_DISK_FULL, "%s-%" PRId32 ": the disk is full: make space in %s",
+            log->topic, log->options.partition, log->folder);
+    pthread_mutex_unlock(&log->mutex);
+    return rc;
+}

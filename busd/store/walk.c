@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/walk.h"
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "record/crc32c.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    LARGE_BATCH_BYTES = 8192, /* behind a batch of this size only a header is read ahead */
+    SMALL_WINDOW_BYTES = 512,
+};
+
+int
+walk_init(struct walk *walk, int fd, int64_t position, int64_t end)
+{
+    *walk = (struct walk){.fd = fd, .position = position, .batch_position = position, .end = end};
+    walk->window = malloc(WALK_WINDOW_BYTES);
+    return walk->window ? 0 : err_no_memory();
+}
+
+void
+walk_fini(struct walk *walk)
+{
+    free(walk->window);
+    walk->window = NULL;
+}
+
+void
+walk_seek(struct walk *walk, int64_t position)
+{
+    walk->position = walk->batch_position = position;
+    walk->batch.length = 0;
+}
+
+int
+walk_read(int fd, void *to, size_t bytes, int64_t position)
+{
+    uint8_t *at = to;
+    while (bytes > 0) {
+        ssize_t got = pread(fd, at, bytes, position);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return err_sys(errno, "read at position %" PRId64, position);
+        if (got == 0)
+            return err_set(BUS_ERR_CORRUPT_MESSAGE, "the file ends at position %" PRId64, position);
+        at += got;
+        bytes -= (size_t)got;
+        position += got;
+    }
+    return 0;
+}
+
+/* Bytes of the window from `position` on. */
+static size_t
+window_have(const struct walk *walk, int64_t position)
+{
+    int64_t end = walk->window_position + (int64_t)walk->window_bytes;
+    return position >= walk->window_position && position < end ? (size_t)(end - position) : 0;
+}
+
+static const uint8_t *
+window_at(const struct walk *walk, int64_t position)
+{
+    return walk->window + (position - walk->window_position);
+}
+
+/* Fills the window from `position` with at most `bytes`. */
+static int
+window_fill(struct walk *walk, int64_t position, size_t bytes)
+{
+    walk->window_bytes = 0;
+    if (bytes > WALK_WINDOW_BYTES)
+        bytes = WALK_WINDOW_BYTES;
+    if ((int64_t)bytes > walk->end - position)
+        bytes = (size_t)(walk->end - position);
+    int rc = walk_read(walk->fd, walk->window, bytes, position);
+    if (rc < 0)
+        return rc;
+    walk->window_position = position;
+    walk->window_bytes = bytes;
+    return 0;
+}
+
+/* The header of the next batch into the window; a run of large batches reads little else. */
+static int
+need_header(struct walk *walk)
+{
+    size_t want = BATCH_HEADER_BYTES;
+    if ((int64_t)want > walk->end - walk->position)
+        want = (size_t)(walk->end - walk->position);
+    if (window_have(walk, walk->position) >= want)
+        return 0;
+    bool large = walk->batch.length >= LARGE_BATCH_BYTES;
+    return window_fill(walk, walk->position, large ? SMALL_WINDOW_BYTES : WALK_WINDOW_BYTES);
+}
+
+int
+walk_next(struct walk *walk)
+{
+    if (walk->position >= walk->end)
+        return WALK_END;
+    int rc = need_header(walk);
+    if (rc < 0)
+        return rc;
+    struct batch_header header;
+    size_t left = (size_t)(walk->end - walk->position);
+    rc = batch_header_read(window_at(walk, walk->position), left, &header);
+    if (rc < 0)
+        return err_prefix(rc, "position %" PRId64, walk->position);
+    if (rc == BATCH_END)
+        return WALK_END;
+    if (rc == BATCH_SHORT)
+        return err_set(BUS_ERR_CORRUPT_MESSAGE,
+            "position %" PRId64 ": the batch is cut off at %" PRId64, walk->position, walk->end);
+    walk->batch = header;
+    walk->batch_position = walk->position;
+    walk->position += (int64_t)batch_bytes(&header);
+    return WALK_BATCH;
+}
+
+int
+walk_crc_ok(struct walk *walk)
+{
+    int64_t position = walk->batch_position + BATCH_AT_ATTRIBUTES;
+    uint32_t crc = 0;
+    while (position < walk->position) {
+        if (window_have(walk, position) == 0) {
+            int rc = window_fill(walk, position, WALK_WINDOW_BYTES);
+            if (rc < 0)
+                return rc;
+        }
+        size_t bytes = window_have(walk, position);
+        if ((int64_t)bytes > walk->position - position)
+            bytes = (size_t)(walk->position - position);
+        crc = crc32c_extend(crc, window_at(walk, position), bytes);
+        position += (int64_t)bytes;
+    }
+    return crc == walk->batch.crc;
+}

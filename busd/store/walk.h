@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * From batch to batch through a segment file, by pread(): the pages may belong to a hostile writer,
+ * so they are copied out first and never mapped for this.
+ */
+#ifndef STORE_WALK_H
+#define STORE_WALK_H
+
+#include "record/batch.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { WALK_WINDOW_BYTES = 64 * 1024 };
+
+struct walk {
+    int fd;                    /* borrowed */
+    int64_t position;          /* of the batch that walk_next() gives next */
+    int64_t batch_position;    /* of the batch given last */
+    int64_t end;               /* bytes of the file that may be looked at */
+    uint8_t *window;           /* owned */
+    int64_t window_position;   /* where its bytes lie in the file */
+    size_t window_bytes;       /* valid */
+    struct batch_header batch; /* given last */
+};
+
+/** Outcomes of walk_next(). */
+enum { WALK_END = 0, WALK_BATCH = 1 };
+
+/** Starts at `position`, which must be the start of a batch. 0 or NO_MEMORY. */
+int walk_init(struct walk *walk, int fd, int64_t position, int64_t end);
+
+/** Releases the window. Also for a zeroed walk. */
+void walk_fini(struct walk *walk);
+
+/**
+ * Gives the next batch in walk->batch; only its header was looked at. WALK_END: `end` is reached,
+ * or zeros lie here. CORRUPT_MESSAGE: this is no batch, or it does not end before `end`; the
+ * position stays. SYSTEM: reading failed.
+ */
+int walk_next(struct walk *walk);
+
+/** Whether the CRC of the batch given last is right: 1 or 0, or a failure to read it. */
+int walk_crc_ok(struct walk *walk);
+
+/** Goes to another batch. */
+void walk_seek(struct walk *walk, int64_t position);
+
+/** pread() until all of it came; a short file is a failure (CORRUPT_MESSAGE). */
+int walk_read(int fd, void *to, size_t bytes, int64_t position);
+
+#endif
