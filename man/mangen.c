@@ -173,7 +173,7 @@ put_topic(void)
 static void
 put_client(void)
 {
-#define SCOPE_CLIENT "For bus_open()."
+#define SCOPE_CLIENT "For connections."
 #define SCOPE_PRODUCER "For producers."
 #define SCOPE_CONSUMER "For consumers."
 #define X(name, field, type, standard, min, max, unit, scope, choices, text)                       \

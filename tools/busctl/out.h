@@ -52,8 +52,10 @@ struct out {
     bool failed; /* memory ran out: something is missing in the output */
 };
 
-/** Makes a filling over `to`; NULL when memory is out. The caller closes it. */
+/** Makes the text filling over `to`; NULL when memory is out. The caller closes it. */
 struct out *out_text_open(FILE *to);
+
+/** Makes the JSON filling over `to`; NULL when memory is out. The caller closes it. */
 struct out *out_json_open(FILE *to);
 
 /** Begins an object; `key` NULL at the top and in a list. */
