@@ -6,10 +6,17 @@
  *   worker consume SOCKET TOPIC ID COUNT [name=value…]
  *   worker loan    SOCKET TOPIC ID 1     [name=value…]     takes a loan, tells, and waits for a
  *                                                          line on its input before it commits
+ *   worker script  SOCKET TOPIC ID 0     [name=value…]     sends the records that its input tells
  *
  * COUNT 0: until SIGTERM. name=value are settings of libbus, and of the worker itself:
  *   worker.partition=N (produce: -1, by key; consume: all), worker.size=BYTES (the largest value),
- *   worker.from=OFFSET, worker.give_up_ms=MS (consume: ends when nothing came for so long).
+ *   worker.pause_us=US (produce: between two records, to keep the history short),
+ *   worker.from=OFFSET, worker.give_up_ms=MS (consume: ends when nothing came for so long),
+ *   worker.on_damage=N (consume: what follows CORRUPT_MESSAGE; 0 the end, 1 another poll, 2 a seek
+ *   over the record that it stands at, in worker.partition, told as "skip PARTITION OFFSET").
+ *
+ * A line of a script is a record: TIMESTAMP KEY VALUE [NAME VALUE]…, bytes in hexadecimal, "-" for
+ * null, "." for empty. An empty line flushes, so that what follows is in another batch.
  *
  * A value is "ID SEQ LENGTH CRC" and padding; the CRC covers all of it, so that a torn value is
  * known. Lines of a producer: "send ID SEQ", then "ack ID SEQ PARTITION OFFSET" or "fail ID SEQ
@@ -21,6 +28,7 @@
 #include <bus/bus.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +36,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { VALUE_BYTES_MAX = 1 << 20, VALUE_BYTES_MIN = 64, RECORDS_MAX = 512, POLL_MS = 100 };
+enum {
+    VALUE_BYTES_MAX = 1 << 20,
+    VALUE_BYTES_MIN = 64,
+    RECORDS_MAX = 512,
+    HEADERS_MAX = 16,
+    POLL_MS = 100,
+    FLUSH_MS = 60000,
+};
 
 static volatile sig_atomic_t stopping;
 
@@ -40,6 +55,8 @@ static struct {
     long size;
     long from;
     long give_up_ms;
+    long pause_us;
+    long on_damage;
     struct bus_config *config;
 } options = {.partition = -1, .size = 200, .from = BUS_OFFSET_BEGINNING, .give_up_ms = -1};
 
@@ -64,7 +81,8 @@ own_option(const char *text)
         const char *name;
         long *value;
     } own[] = {{"worker.partition=", &options.partition}, {"worker.size=", &options.size},
-        {"worker.from=", &options.from}, {"worker.give_up_ms=", &options.give_up_ms}};
+        {"worker.from=", &options.from}, {"worker.give_up_ms=", &options.give_up_ms},
+        {"worker.pause_us=", &options.pause_us}, {"worker.on_damage=", &options.on_damage}};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
         size_t length = strlen(own[i].name);
         if (strncmp(text, own[i].name, length) == 0) {
@@ -122,6 +140,16 @@ value_check(const void *bytes, size_t size, int *id, long *seq)
     return crc32c(copy, size) == crc;
 }
 
+/* A poll of nothing: it ends early when a signal comes. */
+static void
+pause_between(void)
+{
+    struct timespec pause = {
+        .tv_sec = options.pause_us / 1000000, .tv_nsec = options.pause_us % 1000000 * 1000};
+    if (options.pause_us > 0)
+        ppoll(NULL, 0, &pause, NULL);
+}
+
 static void
 produce(struct bus *bus)
 {
@@ -149,9 +177,74 @@ produce(struct bus *bus)
         else
             printf("ack %d %ld %d %" PRId64 "\n", options.id, seq, (int)delivery.partition,
                 delivery.offset);
+        pause_between();
     }
     bus_producer_close(&producer, 10000);
 }
+
+/* ---- script ---------------------------------------------------------------------------------- */
+
+/* The word as bytes, in place; NULL for "-". */
+static char *
+unhex(char *word, size_t *size)
+{
+    *size = 0;
+    if (strcmp(word, "-") == 0)
+        return NULL;
+    for (const char *at = word; at[0] && at[1]; at += 2) {
+        char digits[3] = {at[0], at[1], '\0'};
+        word[(*size)++] = (char)strtol(digits, NULL, 16);
+    }
+    return word;
+}
+
+static void
+script_record(struct bus_topic *topic, char *line)
+{
+    struct bus_header headers[HEADERS_MAX];
+    struct bus_message message = {.partition = (int32_t)options.partition, .headers = headers};
+    message.timestamp_ms = strtoll(strsep(&line, " "), NULL, 10);
+    char *key = strsep(&line, " "), *value = strsep(&line, " "), *name;
+    if (!key || !value)
+        die("a line of the script is too short");
+    message.key = unhex(key, &message.key_size);
+    message.value = unhex(value, &message.value_size);
+    while (line && message.header_count < HEADERS_MAX && (name = strsep(&line, " ")) && line) {
+        struct bus_header *header = &headers[message.header_count++];
+        size_t size;
+        value = strsep(&line, " ");
+        header->key = unhex(name, &size);
+        name[size] = '\0';
+        header->value = unhex(value, &header->value_size);
+    }
+    if (bus_send_async(topic, &message) < 0)
+        die("send");
+}
+
+static void
+script(struct bus *bus)
+{
+    struct bus_producer *producer;
+    struct bus_topic *topic;
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t length;
+    if (bus_producer_open(bus, options.config, &producer) < 0 ||
+        bus_producer_topic(producer, options.topic, &topic) < 0)
+        die("open a producer");
+    while ((length = getline(&line, &capacity, stdin)) > 0) {
+        line[length - 1] = '\0';
+        if (length > 1)
+            script_record(topic, line);
+        else if (bus_flush(producer, FLUSH_MS) < 0)
+            die("flush");
+    }
+    free(line);
+    if (bus_producer_close(&producer, FLUSH_MS) < 0)
+        die("close");
+}
+
+/* ---- loan ------------------------------------------------------------------------------------ */
 
 static void
 loan(struct bus *bus)
@@ -212,6 +305,23 @@ now_ms(void)
     return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
+/* Whether to go on after a poll that failed. */
+static bool
+go_on(struct bus_consumer *consumer, int rc)
+{
+    int32_t partition = (int32_t)options.partition;
+    int64_t at;
+    printf("error %s %s\n", bus_err_name(rc), bus_error());
+    if (rc != -BUS_ERR_CORRUPT_MESSAGE)
+        return bus_err_retriable(rc);
+    if (options.on_damage != 2)
+        return options.on_damage == 1;
+    if (bus_position(consumer, options.topic, partition, &at) < 0)
+        return false;
+    printf("skip %d %" PRId64 "\n", (int)partition, at);
+    return bus_seek(consumer, options.topic, partition, at + 1) == 0;
+}
+
 static void
 consume(struct bus *bus)
 {
@@ -223,11 +333,8 @@ consume(struct bus *bus)
     int64_t last_ms = now_ms();
     for (long seen = 0; !stopping && (options.count == 0 || seen < options.count);) {
         int got = bus_poll(consumer, records, RECORDS_MAX, POLL_MS);
-        if (got < 0) {
-            printf("error %s %s\n", bus_err_name(got), bus_error());
-            if (!bus_err_retriable(got) || got == -BUS_ERR_CORRUPT_MESSAGE)
-                break;
-        }
+        if (got < 0 && !go_on(consumer, got))
+            break;
         for (int i = 0; i < got; i++)
             tell_record(&records[i]);
         if (got > 0) {
@@ -269,6 +376,8 @@ main(int argc, char **argv)
         produce(bus);
     else if (strcmp(argv[1], "loan") == 0)
         loan(bus);
+    else if (strcmp(argv[1], "script") == 0)
+        script(bus);
     else
         consume(bus);
     bus_close(&bus);
