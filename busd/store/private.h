@@ -95,6 +95,7 @@ struct log {
     struct generation *generation; /* NULL: none could be started yet */
     uint32_t number;               /* of the newest generation that was ever started */
     bool fencing;                  /* FENCED is what its state should be */
+    bool deleted;                  /* log_delete() has begun: what is seen now is no damage */
     bool flush_failed;             /* the next generation starts OFFLINE */
     bool damaged;                  /* its words made no sense: the keeper starts another */
     bool told_damaged;             /* the failure to do so was traced */

@@ -82,6 +82,7 @@ log_delete(struct log **log)
     char *topic = strdup(options.topic);
     /* Clients learn it from the page that they map, whatever its name is now. */
     pthread_mutex_lock(&old->mutex);
+    old->deleted = true;
     if (old->generation)
         shm_fence(&old->generation->view, SHM_STATE_DELETED);
     pthread_mutex_unlock(&old->mutex);

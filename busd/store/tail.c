@@ -81,6 +81,8 @@ check_tail(struct log *log, const struct shm_tail *tail)
 int
 log_tail(struct log *log, struct shm_tail *tail)
 {
+    if (log->deleted)
+        return err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION, "the topic was deleted");
     if (log->damaged || !log->generation)
         return log_damage(log, "nothing could be started yet");
     int rc = shm_partition_tail(&log->generation->view, tail);
