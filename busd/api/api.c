@@ -105,6 +105,5 @@ api_free(struct api **api)
 void
 api_kicked(struct api *api, struct api_peer *peer)
 {
-    (void)api;
-    attach_make_room(peer);
+    attach_make_room(&api->wiring, peer);
 }

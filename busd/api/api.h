@@ -121,6 +121,8 @@ struct api_daemon_ops {
 struct api_wiring {
     const struct api_daemon_ops *ops;
     void *context;
+    /** Has the keeper run store_service() soon; NULL: room is made in place, blocking (tests). */
+    void (*wake_keeper)(void *context);
     struct controller *controller; /* the cluster's state, and where it is changed */
     struct store *store;
     struct loop *loop;      /* where news of other threads arrive; NULL: looked for by time */

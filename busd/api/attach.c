@@ -73,11 +73,15 @@ attach_end_all(struct api_peer *peer)
 }
 
 void
-attach_make_room(struct api_peer *peer)
+attach_make_room(const struct api_wiring *wiring, struct api_peer *peer)
 {
     for (struct api_attachment *a = peer->attachments; a; a = a->next) {
         if (!a->writable || !a->log->log || !log_wants_service(a->log->log))
             continue;
+        if (wiring->wake_keeper) {
+            wiring->wake_keeper(wiring->context); /* it looks at every log that asks */
+            return;
+        }
         if (log_make_room(a->log->log) < 0)
             trace(TRACE_DEBUG, "%s asked for room: %s", peer->name, err_text());
     }

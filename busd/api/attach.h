@@ -16,8 +16,9 @@ struct api_attachment {
 /** Ends every attachment of a peer. */
 void attach_end_all(struct api_peer *peer);
 
-/** Gives room to the logs that the peer has attached for writing and that ask for it. */
-void attach_make_room(struct api_peer *peer);
+/** Gives room, or has the keeper give it, to the logs that the peer writes to and that ask for it.
+ */
+void attach_make_room(const struct api_wiring *wiring, struct api_peer *peer);
 
 /** The peer's attachment of a partition; NULL when there is none. Borrowed. */
 struct api_attachment *attach_find(
