@@ -54,6 +54,8 @@ for i in range(4):
         print("error", i, error.errno, flush=True)
 """
 
+READS = WRITES.replace('os.pwrite(fd, b"x", i)', 'os.pread(fd, 1, i)')
+
 
 def lines(finished):
     return finished.stdout.split("\n")[:-1]
@@ -74,6 +76,12 @@ def check_faults(folder):
         "reports an error after the call",
         lines(finished) == ["done 0", f"error 1 {errno.EIO}", "done 2", "done 3"]
         and os.path.getsize(os.path.join(folder, "a.log")) == 4,
+        finished,
+    )
+    finished = run(READS, folder, SHMBUS_FAULT="before:pread:2:EIO")
+    case(
+        "makes reading fail",
+        lines(finished) == ["done 0", f"error 1 {errno.EIO}", "done 2", "done 3"],
         finished,
     )
     finished = run(WRITES, folder, SHMBUS_FAULT="before:pwrite:3+:ENOSPC")

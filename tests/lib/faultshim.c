@@ -7,12 +7,13 @@
  *   SHMBUS_FAULT="RULE[;RULE…]"
  *
  *     RULE is  when:call[@path]:n:action
- *       when    before or after the call is made (after with an error: made, but reported as
- * failed) call    a name of the list `calls` below: fdatasync, fsync, msync, fallocate, write,
- * pwrite, ftruncate, rename, unlink, open, shm_open, mmap, sendmsg, recvmsg, accept, socket,
- *               eventfd, memfd_create; or "any". Variants count as one: pwrite is pwrite, pwrite64,
- *               pwritev and pwritev64; rename is rename, renameat and renameat2; open is open and
- *               openat; write is write and writev; unlink is unlink and unlinkat.
+ *       when    before or after the call is made; after with an error: made, but reported as failed
+ *       call    a name of the list `calls` below: fdatasync, fsync, msync, fallocate, write,
+ *               pwrite, pread, ftruncate, rename, unlink, open, shm_open, mmap, sendmsg, recvmsg,
+ *               accept, socket, eventfd, memfd_create; or "any". Variants count as one: pwrite is
+ *               pwrite, pwrite64, pwritev and pwritev64; pread is pread and pread64; rename is
+ *               rename, renameat and renameat2; open is open and openat; write is write and
+ *               writev; unlink is unlink and unlinkat.
  *       @path   only calls whose file has this in its path (either path of a rename; the name of
  *               a shared-memory object; for a descriptor what /proc/self/fd says)
  *       n       the n-th call that matches, from 1 on; "n+" for the n-th and all that follow
@@ -64,6 +65,7 @@ enum { RULES_MAX = 16, PATH_TEXT_BYTES_MAX = 512 };
     X(mmap)                                                                                        \
     X(msync)                                                                                       \
     X(open)                                                                                        \
+    X(pread)                                                                                       \
     X(pwrite)                                                                                      \
     X(recvmsg)                                                                                     \
     X(rename)                                                                                      \
@@ -427,6 +429,18 @@ ssize_t
 writev(int fd, const struct iovec *parts, int count)
 {
     STRUCK(ssize_t, write, FILE_OF(fd), written(fd, -1, syscall(SYS_writev, fd, parts, count)));
+}
+
+ssize_t
+pread(int fd, void *to, size_t n, off_t at)
+{
+    STRUCK(ssize_t, pread, FILE_OF(fd), syscall(SYS_pread64, fd, to, n, at));
+}
+
+ssize_t
+pread64(int fd, void *to, size_t n, off64_t at)
+{
+    return pread(fd, to, n, at);
 }
 
 ssize_t

@@ -18,7 +18,7 @@
  * Calls that the shim stands before are made as bare system calls here, so that the shadow never
  * meets a fault or itself.
  */
-enum { KEY_BYTES_MAX = 64, COPY_BYTES_MAX = 1 << 18 };
+enum { KEY_BYTES_MAX = 64, COPY_BYTES_MAX = 1 << 14 };
 
 static char folder_path[2048];
 
@@ -91,7 +91,7 @@ open_shadow(int fd, const char *key)
 static void
 copy_through_memory(int from, int to, off_t at, off_t n)
 {
-    static _Thread_local char bytes[COPY_BYTES_MAX];
+    char bytes[COPY_BYTES_MAX]; /* small: threads of programs under test have small stacks */
     while (n > 0) {
         size_t part = n < COPY_BYTES_MAX ? (size_t)n : COPY_BYTES_MAX;
         ssize_t got = syscall(SYS_pread64, from, bytes, part, at);
