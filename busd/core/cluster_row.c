@@ -214,6 +214,16 @@ load_node(
 }
 
 static int
+load_producer_ids(struct cluster *cluster, struct unpack *in)
+{
+    int64_t next = unpack_i64(in);
+    if (in->bad || next < 0)
+        return err_set(BUS_ERR_CORRUPT_MESSAGE, "the row of producer ids is damaged");
+    cluster->next_producer_id = next;
+    return 0;
+}
+
+static int
 load(struct cluster *cluster, const struct cluster_row *row, struct unpack *in, struct arena *arena)
 {
     switch (row->key[0]) {
@@ -224,9 +234,7 @@ load(struct cluster *cluster, const struct cluster_row *row, struct unpack *in, 
     case ROW_NODE:
         return load_node(cluster, row, in, arena);
     case ROW_PRODUCERS:
-        cluster->next_producer_id = unpack_i64(in);
-        in->bad = in->bad || cluster->next_producer_id < 0;
-        return 0;
+        return load_producer_ids(cluster, in);
     default:
         return err_set(BUS_ERR_DATA_VERSION,
             "metadata of kind '%c' was written by a newer busd; start that one", row->key[0]);

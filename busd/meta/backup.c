@@ -250,9 +250,9 @@ check_frame(struct buf *content, char **lines)
     if (form > BACKUP_FORM)
         return err_set(BUS_ERR_DATA_VERSION, "it was written by a newer busd; start that one");
     char *end = text + content->length - END_LINE_BYTES;
-    uint32_t crc = crc32c(text, (size_t)(end - text));
-    if (form < 1 || **lines != '\n' || memcmp(end, "end ", 4) != 0 ||
-        strtoul(end + 4, NULL, 16) != crc)
+    char right[END_LINE_BYTES + 1];
+    snprintf(right, sizeof right, "end %08" PRIx32 "\n", crc32c(text, (size_t)(end - text)));
+    if (form < 1 || **lines != '\n' || memcmp(end, right, END_LINE_BYTES) != 0)
         return err_set(BUS_ERR_CORRUPT_MESSAGE, "its checksum is wrong");
     ++*lines;
     *end = '\0';
