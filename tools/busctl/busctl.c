@@ -57,23 +57,15 @@ ctl_usage(const struct ctl *ctl, const char *format, ...)
     return CTL_USAGE;
 }
 
-/** What the user can do about a failure: a command of this program that helps, and words. */
+/** What busctl can add to the words of the library, which name the thing and mostly the remedy. */
 static const struct remedy {
     int code;
-    const char *command; /* NULL: none */
     const char *words;
 } remedies[] = {
-    {BUS_ERR_DAEMON_UNAVAILABLE, NULL, "start busd, or name its socket with --socket"},
-    {BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION, "topic list", "shows what there is"},
-    {BUS_ERR_TOPIC_ALREADY_EXISTS, "topic alter", "changes it, 'topic delete' removes it"},
-    {BUS_ERR_INVALID_CONFIG, "config list", "shows names and ranges"},
-    {BUS_ERR_INVALID_TOPIC_EXCEPTION, NULL, "a name has 1 to 249 of a-z A-Z 0-9 . _ -"},
-    {BUS_ERR_INVALID_PARTITIONS, NULL, "name a number from 1 to 10000, not below the present one"},
-    {BUS_ERR_OFFSET_OUT_OF_RANGE, "topic describe", "shows the range"},
-    {BUS_ERR_MESSAGE_TOO_LARGE, "topic alter", "can raise max.message.bytes"},
-    {BUS_ERR_PARTITION_OFFLINE, NULL, "busd's trace tells why"},
-    {BUS_ERR_CORRUPT_MESSAGE, "log verify", "shows the extent; a later offset can be read"},
-    {BUS_ERR_LIMIT_REACHED, NULL, "raise ulimit -n, or close other clients"},
+    {BUS_ERR_DAEMON_UNAVAILABLE, "here that is --socket"},
+    {BUS_ERR_OFFSET_OUT_OF_RANGE, "begin at one of these, at beginning or at end"},
+    {BUS_ERR_PARTITION_OFFLINE, "the trace of busd tells why"},
+    {BUS_ERR_CORRUPT_MESSAGE, "'log verify' shows the extent; what is behind it can be read"},
 };
 
 static const struct remedy *
@@ -96,13 +88,8 @@ ctl_fail_bus(const struct ctl *ctl, int rc, const char *thing)
         thing = NULL;
     const char *colon = thing ? ": " : "";
     const struct remedy *remedy = remedy_of(code);
-    thing = thing ? thing : "";
-    if (!remedy)
-        return ctl_fail(ctl, "%s%s%s", thing, colon, words);
-    if (!remedy->command)
-        return ctl_fail(ctl, "%s%s%s: %s", thing, colon, words, remedy->words);
-    return ctl_fail(ctl, "%s%s%s: '%s %s' %s", thing, colon, words, ctl->program, remedy->command,
-        remedy->words);
+    return ctl_fail(ctl, "%s%s%s%s%s", thing ? thing : "", colon, words, remedy ? ": " : "",
+        remedy ? remedy->words : "");
 }
 
 int

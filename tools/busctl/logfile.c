@@ -63,8 +63,9 @@ static int
 read_window(struct logfile *file, int64_t position, size_t want)
 {
     buf_clear(&file->window);
-    if (!buf_extend(&file->window, want))
-        return err_no_memory();
+    int rc = buf_reserve(&file->window, want);
+    if (rc < 0)
+        return rc;
     size_t got = 0;
     while (got < want) {
         ssize_t n =
@@ -93,7 +94,7 @@ window(struct logfile *file, int64_t position, size_t want, const uint8_t **byte
     if (position < file->window_at || position + (int64_t)want > end || file->window.length == 0) {
         size_t size = want > WINDOW_BYTES ? want : WINDOW_BYTES;
         if ((int64_t)size > left)
-            size = want;
+            size = left > 0 ? (size_t)left : 0;
         int rc = read_window(file, position, size);
         if (rc < 0)
             return rc;
@@ -175,12 +176,20 @@ logfile_nonzero(struct logfile *file, int64_t position)
     while (position < file->size) {
         const uint8_t *bytes;
         size_t avail;
+        /* What was only reserved need not be read. Without SEEK_DATA everything is data. */
+        off_t data = lseek(file->fd, (off_t)position, SEEK_DATA);
+        if (data < 0 && errno == ENXIO)
+            break;
+        if (data > position)
+            position = data;
         int rc = window(file, position, 1, &bytes, &avail);
         if (rc < 0)
             return rc;
         if (avail == 0)
             break;
-        for (size_t i = 0; i < avail; i++)
+        /* Equal to itself moved by one and zero at the start: zero all over. */
+        bool zero = bytes[0] == 0 && memcmp(bytes, bytes + 1, avail - 1) == 0;
+        for (size_t i = 0; i < avail && !zero; i++)
             if (bytes[i])
                 return position + (int64_t)i;
         position += (int64_t)avail;
