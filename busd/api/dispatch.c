@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+enum { ARMED_FIRED = -2 }; /* whatever was asked for has come: ask again in any case */
+
 static int
 refuse(const struct api_request *r)
 {
@@ -110,7 +112,7 @@ api_tick(struct api *api)
         return;
     api->ticking = true;
     logs_reap(&api->logs);
-    api->armed_ms = -1; /* the deadline may have passed: arm again whatever it is */
+    api->armed_ms = ARMED_FIRED;
     for (struct api_request *r = api->parked; r; r = api->cursor) {
         api->cursor = r->next;
         request_wake(r);

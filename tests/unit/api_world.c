@@ -3,13 +3,17 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "shm/lock.h"
 
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+int64_t world_lock_timeout_ms = 100;
 
 /* ---- what daemon and door give -------------------------------------------------------------- */
 
@@ -155,7 +159,7 @@ start(struct world *w)
     struct store_options store = {
         .data = w->folder,
         .checkpoints = {load_checkpoint, save_checkpoints, drop_checkpoint, w},
-        .append_lock_timeout_ms = 100,
+        .append_lock_timeout_ms = world_lock_timeout_ms,
     };
     struct api_wiring wiring = {
         .ops = &daemon_ops,
@@ -173,6 +177,8 @@ start(struct world *w)
         .type = COMMAND_NODE_REGISTER, .name = "here", .node = WORLD_NODE, .count = 9092};
     CU_ASSERT_EQUAL_FATAL(controller_propose(&w->controller, &node), 0);
     wiring.store = w->store;
+    wiring.loop = w->loop;
+    wiring.flusher = w->flusher;
     CU_ASSERT_EQUAL_FATAL(api_new(&wiring, &w->api), 0);
 }
 
@@ -187,8 +193,8 @@ stop(struct world *w)
     store_close(&w->store);
 }
 
-void
-world_init(struct world *w)
+static void
+make(struct world *w)
 {
     *w = (struct world){.mono_ms = 1000000, .wall_ms = clock_wall_ms(), .armed_ms = -1};
     snprintf(w->folder, sizeof w->folder, "/tmp/shmbus-api-XXXXXX");
@@ -199,7 +205,32 @@ world_init(struct world *w)
     init_peer(w, 0, WORLD_UID, "User:busd");
     init_peer(w, 1, WORLD_STRANGER, "User:stranger");
     init_peer(w, 2, 0, "User:root");
+}
+
+void
+world_init(struct world *w)
+{
+    make(w);
     start(w);
+}
+
+void
+world_init_threads(struct world *w)
+{
+    static const struct worker_options flusher = {.name = "flusher", .jobs_max = 16};
+    make(w);
+    CU_ASSERT_EQUAL_FATAL(loop_new(&w->loop), 0);
+    CU_ASSERT_EQUAL_FATAL(worker_start(&flusher, &w->flusher), 0);
+    start(w);
+}
+
+void
+world_await(struct world *w, int who)
+{
+    int64_t give_up_ms = clock_mono_ms() + 60000;
+    while (w->peers[who].answers == 0 && clock_mono_ms() < give_up_ms)
+        loop_turn(w->loop);
+    CU_ASSERT_EQUAL_FATAL(w->peers[who].answers, 1);
 }
 
 void
@@ -228,6 +259,10 @@ world_fini(struct world *w)
         CU_ASSERT_EQUAL_FATAL(controller_propose(&w->controller, &command), 0);
     }
     stop(w);
+    if (w->loop) {
+        worker_stop(&w->flusher);
+        loop_free(&w->loop);
+    }
     for (int i = 0; i < WORLD_PEERS; i++) {
         api_answer_fini(&w->peers[i].answer);
         if (w->peers[i].kick_fd >= 0)
@@ -327,6 +362,52 @@ world_id(struct world *w, const char *name)
     const struct cluster_topic *topic = cluster_topic(&w->controller.cluster, name);
     CU_ASSERT_PTR_NOT_NULL_FATAL(topic);
     return topic->id;
+}
+
+/* ---- a stopped writer ----------------------------------------------------------------------- */
+
+struct shm_control *
+world_control(struct world *w, const char *topic)
+{
+    struct attach_partition_request request = {
+        .topic_name = topic, .access = 2, .layout_version = SHM_LAYOUT_VERSION};
+    const struct attach_partition_response *answer =
+        world_call(w, 2, API_ATTACH_PARTITION, 0, &request);
+    CU_ASSERT_EQUAL_FATAL(answer->error_code, 0);
+    void *page = mmap(
+        NULL, SHM_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, w->peers[2].answer.fds[0], 0);
+    CU_ASSERT_PTR_NOT_EQUAL_FATAL(page, MAP_FAILED);
+    return page;
+}
+
+static void *
+hold_lock(void *context)
+{
+    struct world_holder *holder = context;
+    shm_lock(&holder->control->append_lock, clock_mono_ns() + INT64_C(10000000000));
+    pthread_barrier_wait(&holder->held);
+    pthread_barrier_wait(&holder->over);
+    shm_unlock(&holder->control->append_lock);
+    return NULL;
+}
+
+void
+world_hold(struct world_holder *holder, struct shm_control *control)
+{
+    holder->control = control;
+    pthread_barrier_init(&holder->held, NULL, 2);
+    pthread_barrier_init(&holder->over, NULL, 2);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&holder->thread, NULL, hold_lock, holder), 0);
+    pthread_barrier_wait(&holder->held);
+}
+
+void
+world_release(struct world_holder *holder)
+{
+    pthread_barrier_wait(&holder->over);
+    pthread_join(holder->thread, NULL);
+    pthread_barrier_destroy(&holder->held);
+    pthread_barrier_destroy(&holder->over);
 }
 
 /* ---- records -------------------------------------------------------------------------------- */

@@ -12,8 +12,12 @@
 #include "protocol/frame.h"
 #include "protocol/wire.h"
 #include "record/builder.h"
+#include "run/loop.h"
+#include "run/worker.h"
 #include "store/log.h"
 #include "unit/unit.h"
+
+#include <pthread.h>
 
 enum {
     WORLD_PEERS = 3,
@@ -40,6 +44,8 @@ struct world {
     struct meta *meta;
     struct controller controller;
     struct store *store;
+    struct loop *loop;      /* NULL without threads */
+    struct worker *flusher; /* NULL without threads */
     struct api *api;
     struct access_names names;
     struct arena arena; /* what world_call() gives */
@@ -50,8 +56,17 @@ struct world {
     int checkpoint_count;
 };
 
+/** append.lock.timeout.ms of the worlds to come; 100 unless a test sets it. */
+extern int64_t world_lock_timeout_ms;
+
 /** Makes a world. Fails the test when that does not work. */
 void world_init(struct world *w);
+
+/** The same with a loop, a watcher and a flusher, whose news come by world_await(). */
+void world_init_threads(struct world *w);
+
+/** Runs the loop until peer `who` has its answer; fails the test when that takes very long. */
+void world_await(struct world *w, int who);
 
 /** Ends it: topics, peers, api, folder. */
 void world_fini(struct world *w);
@@ -77,6 +92,22 @@ void world_topic(
 
 /** The topic's id. */
 struct uuid world_id(struct world *w, const char *name);
+
+/** The control page of partition 0, mapped as the direct writer peer 2. */
+struct shm_control *world_control(struct world *w, const char *topic);
+
+/** A writer that stopped while it held the append lock. */
+struct world_holder {
+    struct shm_control *control;
+    pthread_t thread;
+    pthread_barrier_t held, over;
+};
+
+/** Has a thread take the lock and stop. Borrows the page. */
+void world_hold(struct world_holder *holder, struct shm_control *control);
+
+/** Has it release the lock, if it still has it, and end. */
+void world_release(struct world_holder *holder);
 
 /** A batch of `count` records "k<i>" -> "v<i>" with timestamps from `ts` on, in the builder. */
 struct bytes world_batch(struct batch_builder *builder, int count, int64_t ts, int codec);

@@ -3,11 +3,9 @@
  */
 #include "base/clock.h"
 #include "base/err.h"
-#include "shm/lock.h"
 #include "unit/api_world.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -362,22 +360,6 @@ await_report(int who)
     return answer;
 }
 
-struct holder {
-    struct shm_partition *view;
-    pthread_barrier_t held, over;
-};
-
-/* A writer that takes the append lock and stops there. */
-static void *
-hold_lock(void *context)
-{
-    struct holder *holder = context;
-    shm_lock(&holder->view->control->append_lock, clock_mono_ns() + INT64_C(10000000000));
-    pthread_barrier_wait(&holder->held);
-    pthread_barrier_wait(&holder->over);
-    return NULL;
-}
-
 static void
 test_evicts(void)
 {
@@ -386,22 +368,15 @@ test_evicts(void)
     const struct attach_partition_response *answer = attach_to(0, "t", 0, WRITE);
     int32_t generation = answer->generation;
     map_answer(0, answer, &view);
-    struct holder holder = {.view = &view};
-    pthread_t thread;
-    pthread_barrier_init(&holder.held, NULL, 2);
-    pthread_barrier_init(&holder.over, NULL, 2);
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, hold_lock, &holder), 0);
-    pthread_barrier_wait(&holder.held);
+    struct world_holder holder;
+    world_hold(&holder, view.control);
     CU_ASSERT_EQUAL(report(0, generation), API_PARKED);
     CU_ASSERT_TRUE(await_report(0)->evicted);
     CU_ASSERT_EQUAL(report(0, generation), API_ANSWERED);
     CU_ASSERT_FALSE(((const struct report_stall_response *)world_answer(&w, 0))->evicted);
     CU_ASSERT(attach_to(0, "t", 0, WRITE)->generation != generation);
     CU_ASSERT_EQUAL(world_produce(&w, 1, "t", world_batch(&builder, 1, 1, 0), NULL), 0);
-    pthread_barrier_wait(&holder.over);
-    pthread_join(thread, NULL);
-    pthread_barrier_destroy(&holder.held);
-    pthread_barrier_destroy(&holder.over);
+    world_release(&holder);
     shm_partition_fini(&view);
     tear_down();
 }
