@@ -38,20 +38,12 @@ close_fd(int *fd)
     *fd = -1;
 }
 
-/* A closed segment is mapped as far as it goes, an open one as far as it may ever grow: address
- * space is all that this costs. */
-static size_t
-capacity_of(int64_t bytes)
-{
-    return bytes > 0 ? (size_t)bytes : (size_t)SHM_SEGMENT_BYTES_MAX + 1;
-}
-
 struct segment_place {
     int64_t seq;
     int64_t base_offset;
     int64_t next_offset;
-    int64_t end; /* bytes; -1: open */
-    int64_t capacity;
+    int64_t end;      /* bytes; -1: open */
+    int64_t capacity; /* bytes to map */
 };
 
 /* Maps a segment that busd sent. Takes the fd. */
@@ -59,14 +51,14 @@ static int
 map_segment(struct attachment *attachment, int fd, const struct segment_place *place,
     struct shm_segment **segment)
 {
-    if (place->seq < -1 || place->capacity > SHM_SEGMENT_BYTES_MAX + 1 ||
-        place->end > SHM_SEGMENT_BYTES_MAX) {
+    if (place->seq < -1 || place->capacity < 1 || place->capacity > SHM_SEGMENT_BYTES_MAX + 1 ||
+        place->end > place->capacity) {
         close(fd);
         return err_set(BUS_ERR_CORRUPT_MESSAGE, "busd described a segment that cannot be");
     }
     int flags = fcntl(fd, F_GETFL);
     bool writable = attachment->access == ATTACH_WRITE && (flags & O_ACCMODE) == O_RDWR;
-    int rc = shm_segment_open(fd, capacity_of(place->capacity), writable, segment);
+    int rc = shm_segment_open(fd, (size_t)place->capacity, writable, segment);
     if (rc < 0)
         return err_prefix(rc, "%s-%d", attachment->topic, attachment->partition);
     (*segment)->seq = place->seq;
@@ -84,12 +76,11 @@ segment_of_reply(
     int rc = conn_refused(answer->error_code, answer->error_message);
     if (rc < 0)
         return err_prefix(rc, "%s-%d", attachment->topic, attachment->partition);
-    bool closed = answer->next_base_offset >= 0;
     struct segment_place place = {.seq = answer->seq,
         .base_offset = answer->base_offset,
         .next_offset = answer->next_base_offset,
-        .end = closed ? answer->bytes : -1,
-        .capacity = closed ? answer->bytes : -1};
+        .end = answer->bytes,
+        .capacity = answer->capacity};
     return map_segment(attachment, conn_reply_take_fd(reply, 0), &place, segment);
 }
 
@@ -170,7 +161,8 @@ forget_asked(struct attachment *attachment)
 }
 
 static int
-ask_now(struct attachment *attachment, int64_t seq, int64_t offset, struct shm_segment **segment)
+ask_now(struct attachment *attachment, int64_t seq, int64_t offset, struct shm_segment **segment,
+    uint32_t *position)
 {
     struct open_segment_request request = segment_request(attachment, seq, offset);
     struct conn_reply *reply;
@@ -181,6 +173,9 @@ ask_now(struct attachment *attachment, int64_t seq, int64_t offset, struct shm_s
         return err_prefix(
             rc, "a segment of %s-%d is needed", attachment->topic, attachment->partition);
     rc = segment_of_reply(attachment, reply, segment);
+    const struct open_segment_response *answer = reply->message;
+    if (rc == 0 && position && answer->position >= 0 && answer->position <= answer->capacity)
+        *position = (uint32_t)answer->position;
     conn_reply_free(&reply);
     return rc;
 }
@@ -194,7 +189,7 @@ source_open(
     if (position)
         *position = 0;
     if (seq < 0)
-        return ask_now(attachment, seq, offset, segment);
+        return ask_now(attachment, seq, offset, segment, position);
     if (take_arrived(attachment, segment) == 0) {
         if ((*segment)->seq == seq)
             return 0;
@@ -203,7 +198,7 @@ source_open(
     int64_t active =
         atomic_load_explicit(&attachment->view.control->active_seq, memory_order_relaxed);
     if (seq <= active)
-        return ask_now(attachment, seq, offset, segment);
+        return ask_now(attachment, seq, offset, segment, NULL);
     ask_ahead(attachment, seq);
     return -BUS_ERR_DAEMON_UNAVAILABLE;
 }

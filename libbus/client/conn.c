@@ -66,6 +66,8 @@ release(struct conn *conn)
         close(conn->fds[i]);
     if (conn->wake_fd >= 0)
         close(conn->wake_fd);
+    if (conn->stop_fd >= 0)
+        close(conn->stop_fd);
     frame_reader_fini(&conn->reader);
     buf_fini(&conn->out);
     pthread_cond_destroy(&conn->changed);
@@ -98,7 +100,9 @@ conn_open(const struct settings *settings, struct conn **conn)
     frame_reader_init(&fresh->reader, FRAME_BYTES_MAX);
     init_sync(fresh);
     fresh->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int rc = fresh->wake_fd < 0 ? err_sys(errno, "make an eventfd") : conn_dial(fresh);
+    fresh->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int rc = fresh->wake_fd < 0 || fresh->stop_fd < 0 ? err_sys(errno, "make an eventfd")
+                                                      : conn_dial(fresh);
     if (rc == 0)
         rc = start_thread(fresh);
     if (rc < 0) {
@@ -119,6 +123,7 @@ conn_close(struct conn **conn)
     pthread_mutex_lock(&old->lock);
     old->stopping = true;
     pthread_mutex_unlock(&old->lock);
+    eventfd_write(old->stop_fd, 1);
     conn_wake(old);
     pthread_join(old->thread, NULL);
     release(old);

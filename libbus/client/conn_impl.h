@@ -33,6 +33,7 @@ struct conn {
     pthread_cond_t changed; /* a connection was made, or an attempt failed */
     int fd;                 /* -1: not connected. Closed by the thread only */
     int wake_fd;            /* eventfd: the thread shall look */
+    int stop_fd;            /* eventfd: the thread shall end, even while it dials */
     bool stopping;
     bool hurry; /* somebody waits for the connection */
     struct buf out;

@@ -31,7 +31,7 @@ conn_dial(struct conn *conn)
     int fd = dial_socket(settings->socket_path, deadline_ns);
     if (fd < 0)
         return fd;
-    int rc = dial_greet(fd, settings->client_id, conn->wake_fd, deadline_ns, &versions);
+    int rc = dial_greet(fd, settings->client_id, conn->stop_fd, deadline_ns, &versions);
     if (rc < 0) {
         close(fd);
         return rc;

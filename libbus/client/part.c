@@ -264,7 +264,7 @@ next_batch(struct part *part, const struct bus_consumer *consumer)
             rc = renew(part, true);
         else if (rc == -BUS_ERR_OFFSET_OUT_OF_RANGE)
             rc = reset(part, consumer);
-        else if (rc == -BUS_ERR_NOT_LEADER_OR_FOLLOWER)
+        else if (rc == -BUS_ERR_NOT_LEADER_OR_FOLLOWER || rc == -BUS_ERR_UNKNOWN_TOPIC_ID)
             rc = renew(part, true);
         else
             return passes(rc) ? rest(part) : tell(part, rc);

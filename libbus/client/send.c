@@ -76,16 +76,6 @@ send_choose(struct bus_topic *topic, const struct bus_message *message)
 
 /* ---- lanes ---------------------------------------------------------------------------------- */
 
-static int
-open_lane(struct lane *lane)
-{
-    const struct bus_producer *producer = lane->topic->producer;
-    int64_t wait_ms = producer->settings.max_block_ms;
-    if (wait_ms > producer->bus->settings.request_timeout_ms)
-        wait_ms = producer->bus->settings.request_timeout_ms;
-    return lane_open(lane, clock_mono_ns() + wait_ms * 1000000);
-}
-
 int
 send_enter(struct bus_topic *topic, int32_t partition, struct lane **lane)
 {
@@ -94,7 +84,7 @@ send_enter(struct bus_topic *topic, int32_t partition, struct lane **lane)
         return -BUS_ERR_NO_MEMORY;
     pthread_mutex_lock(&found->lock);
     if (__builtin_expect(found->mode == LANE_CLOSED || !found->built, 0)) {
-        int rc = open_lane(found);
+        int rc = lane_open(found, bus_request_deadline_ns(topic->producer->bus));
         if (rc < 0) {
             pthread_mutex_unlock(&found->lock);
             return rc;

@@ -155,6 +155,7 @@ append_head(struct parcel *parcel, int64_t now_ns)
         return try_later(parcel, now_ns, STALL_PAUSE_MS);
     case APPEND_FENCED:
     case -BUS_ERR_NOT_LEADER_OR_FOLLOWER:
+    case -BUS_ERR_UNKNOWN_TOPIC_ID:
     case -BUS_ERR_CORRUPT_MESSAGE:
         if (rc < 0)
             try_later(parcel, now_ns, settings(lane)->retry_backoff_ms);
