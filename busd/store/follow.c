@@ -21,16 +21,26 @@ struct follow {
     int64_t end;           /* bytes that may be looked at */
     int64_t end_offset;
     bool closed;
-    bool damaged;       /* no batch where one should be */
+    int64_t flushed;    /* below this, damage is the disk's, not a scribbler's */
+    bool damaged;       /* no batch where one should be: the generation must go */
     struct index index; /* the segment's, ahead of it */
     struct index_batch *batch;
 };
 
-/* The segment to look at: the active one, then the newest closed one that is not done. */
+/* The segment to look at: first those that were rolled a moment ago, so that their indexes are
+ * flushed before a checkpoint lies behind them; then the active one; then older ones that an
+ * earlier busd may not have completed. */
 static struct segment *
 choose(const struct log *log)
 {
     struct segment *active = segments_active(log);
+    for (size_t i = log->count - 1; i > 0; i--) {
+        const struct index *index = &log->segments[i - 1]->index;
+        if (index->loaded && !index->complete)
+            return log->segments[i - 1];
+        if (!index->loaded)
+            break;
+    }
     if (!active->index.loaded || active->index.position < log->end_position)
         return active;
     for (size_t i = log->count - 1; i > 0; i--)
@@ -55,6 +65,11 @@ prepare(struct follow *follow)
     follow->file = log_file_ref(file);
     follow->end_offset = segment_end_offset(log, segment);
     follow->closed = segment != segments_active(log);
+    struct store_checkpoint saved = log_saved(log);
+    if (follow->closed)
+        follow->flushed = INT64_MAX;
+    else if (saved.generation > 0 && saved.segment_base == segment->base_offset)
+        follow->flushed = saved.position;
     follow->index = segment->index;
     return 0;
 }
@@ -112,6 +127,40 @@ note_epoch(struct follow *follow, const struct batch_header *batch)
     return rc;
 }
 
+/* No batch where one should be. Behind the checkpoint of the active segment somebody scribbled.
+ * Elsewhere it is damage on disk: told, withheld, and stepped over. */
+static int
+meet_damage(struct follow *follow, struct walk *walk)
+{
+    const struct log *log = follow->log;
+    struct index *index = &follow->index;
+    if (index->position >= follow->flushed) {
+        follow->damaged = true;
+        return WALK_END;
+    }
+    trace(TRACE_ERROR,
+        "%s-%" PRId32 ": segment %020" PRId64 ".log is damaged on disk at position %" PRId64,
+        log->topic, log->options.partition, follow->segment->base_offset, index->position);
+    walk_seek(walk, index->position);
+    int64_t least = index->offset >= 0 ? index->offset : follow->segment->base_offset;
+    int rc = walk_resync(walk, least, follow->end_offset);
+    if (rc == WALK_END)
+        index->position = follow->end;
+    return rc;
+}
+
+/* The next batch, if it belongs here. */
+static int
+next_batch(struct follow *follow, struct walk *walk)
+{
+    int rc = walk_next(walk);
+    if (rc == WALK_BATCH && fits(follow, &walk->batch))
+        return rc;
+    if (rc == WALK_END && walk->position >= follow->end)
+        return rc;
+    return rc < 0 && rc != -BUS_ERR_CORRUPT_MESSAGE ? rc : meet_damage(follow, walk);
+}
+
 /* Walks without any lock: the bytes are published and the file stays. */
 static int
 look(struct follow *follow)
@@ -121,47 +170,16 @@ look(struct follow *follow)
     int32_t epoch = -1;
     int rc = walk_init(&walk, follow->file->fd, follow->index.position, follow->end);
     while (rc >= 0 && walk.position < stop && follow->batch->count < INDEX_BATCH_MAX - 1) {
-        rc = walk_next(&walk);
+        rc = next_batch(follow, &walk);
         if (rc != WALK_BATCH)
             break;
-        if (!fits(follow, &walk.batch)) {
-            follow->damaged = true;
-            break;
-        }
         if (walk.batch.leader_epoch != epoch)
             rc = note_epoch(follow, &walk.batch);
         epoch = walk.batch.leader_epoch;
         take_batch(follow, &walk);
     }
-    if (rc == -BUS_ERR_CORRUPT_MESSAGE || (rc == WALK_END && walk.position < follow->end)) {
-        follow->damaged = true;
-        rc = 0;
-    }
     walk_fini(&walk);
     return rc < 0 ? rc : 0;
-}
-
-/* No batch where one should be. In the active segment, behind the checkpoint, somebody scribbled:
- * the generation is replaced. Elsewhere it is damage on disk: told, withheld, and stepped over. */
-static void
-meet_damage(struct follow *follow)
-{
-    struct log *log = follow->log;
-    struct segment *segment = follow->segment;
-    struct index *index = &follow->index;
-    struct store_checkpoint saved = log_saved(log);
-    bool checkpointed = saved.generation > 0 && saved.segment_base == segment->base_offset &&
-                        saved.position > index->position;
-    trace(TRACE_ERROR, "%s-%" PRId32 ": segment %020" PRId64 ".log is damaged at position %" PRId64,
-        log->topic, log->options.partition, segment->base_offset, index->position);
-    if (follow->closed) {
-        index->complete = true;
-    } else if (checkpointed) {
-        index->position = saved.position;
-        index->offset = saved.durable_offset;
-    } else {
-        log_damage(log, "its batches make no sense");
-    }
 }
 
 /* Puts the results where lookups see them, unless the index was begun anew meanwhile. */
@@ -176,9 +194,9 @@ publish(struct follow *follow)
         return;
     index->entries += (uint32_t)follow->batch->count;
     index->time_entries += (uint32_t)follow->batch->time_count;
-    if (follow->damaged)
-        meet_damage(follow);
     segment->index = *index;
+    if (follow->damaged)
+        log_damage(follow->log, "its batches make no sense");
 }
 
 static int
@@ -191,8 +209,12 @@ run(struct follow *follow)
         add_time_entry(follow);
         follow->index.complete = true;
     }
-    struct index_files files = segment_index_files(follow->log, follow->segment);
-    return index_append(&follow->index, &files, follow->batch);
+    struct log *log = follow->log;
+    struct index_files files = segment_index_files(log, follow->segment);
+    rc = index_append(&follow->index, &files, follow->batch);
+    if (rc == 0 && follow->index.complete && !(log->options.flags & SHM_FLAG_MEMORY))
+        rc = index_sync(&files);
+    return rc;
 }
 
 /* Space that was reserved behind the end of a closed segment goes back to the disk. */

@@ -67,6 +67,7 @@ struct load {
     int64_t end_offset;
     int64_t end_position;
     int64_t time_offset; /* of the last time entry */
+    bool cut;            /* the file did not end with its last good entry, or was missing */
 };
 
 /* Takes an entry when it is good; false ends the good part of the file. */
@@ -122,8 +123,8 @@ load_entries(struct load *load, int fd, size_t entry_bytes,
         }
     }
     free(chunk);
-    if (rc == 0 && taken * (int64_t)entry_bytes < status.st_size &&
-        ftruncate(fd, taken * (int64_t)entry_bytes) < 0)
+    load->cut = rc == 0 && taken * (int64_t)entry_bytes < status.st_size;
+    if (load->cut && ftruncate(fd, taken * (int64_t)entry_bytes) < 0)
         rc = err_sys(errno, "cut an index");
     return rc;
 }
@@ -134,6 +135,7 @@ load_file(struct load *load, const struct index_files *files, const char *suffix
 {
     int rc;
     int fd = open_file(files, suffix, O_RDWR, &rc);
+    load->cut = fd < 0;
     if (fd < 0)
         return rc;
     rc = load_entries(load, fd, entry_bytes, take);
@@ -153,6 +155,9 @@ index_load(
         .end_position = end_position,
         .time_offset = -1};
     int rc = load_file(&load, files, ".timeindex", INDEX_TIME_ENTRY_BYTES, take_time_entry);
+    /* Entries behind what is left of the time index would promise more than it holds. */
+    if (load.cut && load.time_offset + 1 < load.end_offset)
+        load.end_offset = load.time_offset + 1;
     if (rc == 0)
         rc = load_file(&load, files, ".index", INDEX_ENTRY_BYTES, take_entry);
     if (rc < 0)
@@ -199,6 +204,26 @@ append_bytes(const struct index_files *files, const char *suffix, const uint8_t 
     return err_prefix(rc, "index of segment %lld", (long long)files->base_offset);
 }
 
+static int
+sync_file(const struct index_files *files, const char *suffix)
+{
+    int rc;
+    int fd = open_file(files, suffix, O_RDONLY, &rc);
+    if (fd < 0)
+        return rc;
+    if (fdatasync(fd) < 0)
+        rc = err_sys(errno, "flush the index of segment %lld", (long long)files->base_offset);
+    close(fd);
+    return rc;
+}
+
+int
+index_sync(const struct index_files *files)
+{
+    int rc = sync_file(files, ".timeindex");
+    return rc < 0 ? rc : sync_file(files, ".index");
+}
+
 int
 index_append(
     const struct index *index, const struct index_files *files, const struct index_batch *batch)
@@ -224,7 +249,7 @@ index_append(
 }
 
 /* A binary search in a file: how many of the first `count` entries satisfy `below`, which holds for
- * a first part of them only. The entry at that border and the one before it go to *at, *before. */
+ * a first part of them only. */
 struct search {
     int fd;
     size_t entry_bytes;
@@ -261,20 +286,14 @@ offset_not_above(const struct search *search, const uint8_t *p)
 }
 
 static bool
-position_not_above(const struct search *search, const uint8_t *p)
-{
-    return decode(p, search->base_offset).position <= search->key;
-}
-
-static bool
 time_below(const struct search *search, const uint8_t *p)
 {
     return decode_time(p, search->base_offset).timestamp < search->key;
 }
 
-/* Runs a search and reads the entry at border - `back`; *p is valid when *found. */
+/* Runs a search and reads the entry before the border; *p is valid when *found. */
 static int
-find(const struct index_files *files, const char *suffix, struct search *search, uint32_t back,
+find(const struct index_files *files, const char *suffix, struct search *search,
     uint8_t p[INDEX_TIME_ENTRY_BYTES], bool *found)
 {
     int rc;
@@ -286,10 +305,10 @@ find(const struct index_files *files, const char *suffix, struct search *search,
         return rc;
     uint32_t border = 0;
     rc = search_run(search, &border);
-    if (rc == 0 && border >= back && border - back < search->count) {
+    if (rc == 0 && border > 0) {
         *found = true;
         rc = walk_read(search->fd, p, search->entry_bytes,
-            (int64_t)(border - back) * (int64_t)search->entry_bytes);
+            (int64_t)(border - 1) * (int64_t)search->entry_bytes);
     }
     close(search->fd);
     return err_prefix(rc, "index of segment %lld", (long long)files->base_offset);
@@ -306,23 +325,8 @@ index_find_offset(const struct index *index, const struct index_files *files, in
         .base_offset = files->base_offset,
         .key = offset,
         .below = offset_not_above};
-    int rc = find(files, ".index", &search, 1, p, &found);
+    int rc = find(files, ".index", &search, p, &found);
     *entry = rc == 0 && found ? decode(p, files->base_offset) : (struct index_entry){.offset = -1};
-    return rc;
-}
-
-int
-index_find_behind(const struct index *index, const struct index_files *files, int64_t position,
-    struct index_entry *entry, bool *found)
-{
-    uint8_t p[INDEX_TIME_ENTRY_BYTES];
-    struct search search = {.entry_bytes = INDEX_ENTRY_BYTES,
-        .count = index->entries,
-        .base_offset = files->base_offset,
-        .key = position,
-        .below = position_not_above};
-    int rc = find(files, ".index", &search, 0, p, found);
-    *entry = rc == 0 && *found ? decode(p, files->base_offset) : (struct index_entry){.offset = -1};
     return rc;
 }
 
@@ -337,7 +341,7 @@ index_find_time(const struct index *index, const struct index_files *files, int6
         .base_offset = files->base_offset,
         .key = timestamp,
         .below = time_below};
-    int rc = find(files, ".timeindex", &search, 1, p, &found);
+    int rc = find(files, ".timeindex", &search, p, &found);
     *entry = rc == 0 && found ? decode_time(p, files->base_offset)
                               : (struct index_time_entry){.timestamp = -1, .offset = -1};
     return rc;

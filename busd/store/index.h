@@ -76,13 +76,12 @@ struct index_batch {
 int index_append(
     const struct index *index, const struct index_files *files, const struct index_batch *batch);
 
+/** Flushes both files, once a segment is complete. 0 or a failure. Blocks: for the disk. */
+int index_sync(const struct index_files *files);
+
 /** The last entry with an offset ≤ `offset`, or {-1, 0}. 0 or a failure. */
 int index_find_offset(const struct index *index, const struct index_files *files, int64_t offset,
     struct index_entry *entry);
-
-/** The first entry with a position > `position`; *found tells whether there is one. */
-int index_find_behind(const struct index *index, const struct index_files *files, int64_t position,
-    struct index_entry *entry, bool *found);
 
 /** The last time entry with a timestamp < `timestamp`, or {-1, -1}. 0 or a failure. */
 int index_find_time(const struct index *index, const struct index_files *files, int64_t timestamp,

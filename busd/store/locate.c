@@ -51,24 +51,18 @@ damaged(struct log *log, const struct segment *segment, int64_t from, int64_t to
         log->topic, log->options.partition, from, to - 1, segment->base_offset, position, to);
 }
 
-/* The header at the walk's position is destroyed: the next index entry says where batches go on. */
+/* The header at the walk's position is destroyed: the next sound batch says where the log goes on.
+ */
 static int
 skip_damage(struct log *log, struct segment *segment, int64_t offset, struct walk *walk)
 {
-    struct index_files files = segment_index_files(log, segment);
-    struct index_entry entry;
-    bool found = false;
-    int64_t from = walk->batch.length > 0 ? batch_next_offset(&walk->batch) : offset;
-    int64_t position = walk->position;
+    int64_t from = walk->batch.length > 0 ? batch_next_offset(&walk->batch) : segment->base_offset;
     int64_t end_offset = segment_end_offset(log, segment);
-    int rc = segment->index.loaded
-                 ? index_find_behind(&segment->index, &files, position, &entry, &found)
-                 : 0;
-    if (rc < 0 || !found || entry.position >= walk->end)
-        return damaged(log, segment, from, end_offset, position);
-    walk_seek(walk, entry.position);
-    rc = walk_next(walk);
-    if (rc != WALK_BATCH || batch_next_offset(&walk->batch) != entry.offset + 1)
+    int64_t position = walk->position;
+    int rc = walk_resync(walk, from, end_offset);
+    if (rc < 0)
+        return rc;
+    if (rc == WALK_END)
         return damaged(log, segment, from, end_offset, position);
     if (walk->batch.base_offset > offset)
         return damaged(log, segment, from, walk->batch.base_offset, position);

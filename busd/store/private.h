@@ -342,6 +342,10 @@ int log_service(struct log *log, bool *more);
 /** Reserves space ahead of the tail. Under log->service. `least`: bytes needed at least. */
 int room_reserve(struct log *log, int64_t least);
 
+/** Gives segments that were spares the names that belong to their base offsets, for good, and
+ * brings the settings up to date. Under log->service. */
+int room_names(struct log *log);
+
 /** Keeps a spare ready. Under log->service. */
 int room_spare(struct log *log);
 

@@ -44,6 +44,20 @@ drop_beyond(struct log *log, int64_t base_offset)
     return 0;
 }
 
+/* The segment before the active one must be closed where that begins; slots are not used again so
+ * soon that it could be gone. */
+static int
+check_roll(const struct shm_control *control, const struct shm_tail *tail)
+{
+    struct shm_tail closed;
+    if (tail->seq == 0)
+        return 0;
+    if (!shm_slot_read(control, tail->seq - 1, &closed) || !closed.sealed ||
+        closed.end_offset != tail->base_offset)
+        return misfit("the active segment does not continue the one before");
+    return 0;
+}
+
 /* The active segment may still have the name that it had as the spare. */
 static int
 add_activated_spare(struct log *log, const struct files_list *list, const struct shm_tail *tail)
@@ -132,6 +146,8 @@ adopt_files(struct log *log, struct generation *generation, const struct files_l
     struct shm_tail tail;
     int rc = shm_partition_tail(&generation->view, &tail);
     if (rc == 0)
+        rc = check_roll(control, &tail);
+    if (rc == 0)
         rc = log_list(log, list);
     if (rc == 0)
         rc = drop_beyond(log, tail.base_offset);
@@ -162,7 +178,7 @@ log_adopt(struct log *log, struct generation *generation)
     }
     log->generation = generation;
     log->number = generation->number;
-    log->writers_seen = log->spare != NULL;
+    log->writers_seen = log->spare || segments_active(log)->seq > 0;
     log->direct_writers = log->writers_seen;
     return 0;
 }

@@ -204,6 +204,25 @@ make_spare(struct log *log, const struct segment_wanted *wanted)
 }
 
 int
+room_names(struct log *log)
+{
+    bool renamed = false;
+    int rc = 0;
+    pthread_mutex_lock(&log->mutex);
+    for (size_t i = 0; rc == 0 && i < log->count; i++) {
+        if (log->segments[i]->spare < 0)
+            continue;
+        rc = segment_rename(log, log->segments[i]);
+        renamed = true;
+    }
+    log_publish_settings(log);
+    pthread_mutex_unlock(&log->mutex);
+    if (rc == 0 && renamed && !(log->options.flags & SHM_FLAG_MEMORY))
+        rc = files_sync_folder(log->folder);
+    return rc;
+}
+
+int
 room_spare(struct log *log)
 {
     struct shm_tail tail;
@@ -217,5 +236,8 @@ room_spare(struct log *log)
         wanted.bytes = least_of(step_of(log), wanted.capacity);
     }
     pthread_mutex_unlock(&log->mutex);
-    return needed ? make_spare(log, &wanted) : rc;
+    if (needed)
+        /* One spare at a time has its first name, or recovery could not put them in order. */
+        rc = room_names(log);
+    return needed && rc == 0 ? make_spare(log, &wanted) : rc;
 }

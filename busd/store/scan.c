@@ -261,6 +261,17 @@ zero_rest(struct log *log, struct segment *segment, int fd, int64_t end)
     return rc;
 }
 
+/* The indexes of what was written last may have lost more in a power cut than can be seen. */
+static int
+drop_indexes(struct log *log, const struct segment *segment)
+{
+    char name[FILES_NAME_BYTES_MAX];
+    files_name(name, segment->base_offset, ".index");
+    int rc = files_remove(log->folder, name);
+    files_name(name, segment->base_offset, ".timeindex");
+    return rc < 0 ? rc : files_remove(log->folder, name);
+}
+
 /* Brings one scanned segment to stable storage. */
 static int
 settle_segment(struct scan *scan, size_t at)
@@ -293,8 +304,11 @@ settle(struct scan *scan)
 {
     struct log *log = scan->log;
     int rc = 0;
-    for (size_t at = scan->first; rc == 0 && at < log->count; at++)
-        rc = settle_segment(scan, at);
+    for (size_t at = scan->first; rc == 0 && at < log->count; at++) {
+        rc = drop_indexes(log, log->segments[at]);
+        if (rc == 0)
+            rc = settle_segment(scan, at);
+    }
     if (rc < 0 && log->flush_failed) {
         trace(TRACE_ERROR, "%s-%" PRId32 ": %s: the partition is offline", log->topic,
             log->options.partition, err_text());

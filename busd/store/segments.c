@@ -139,7 +139,8 @@ segment_index(struct log *log, struct segment *segment)
 }
 
 /* Walks from the last index entry to where the next segment takes over. What lies behind that was
- * left by an evicted writer. A damaged header hides the end: the file's size stands in for it. */
+ * left by an evicted writer. When the last batches are destroyed, the file's size stands in for the
+ * end. */
 static int
 find_end(struct segment *segment, int fd)
 {
@@ -151,12 +152,14 @@ find_end(struct segment *segment, int fd)
     int64_t offset = segment->base_offset;
     while (rc >= 0 && offset < segment->next_offset) {
         rc = walk_next(&walk);
+        if (rc == WALK_END || rc == -BUS_ERR_CORRUPT_MESSAGE)
+            rc = walk_resync(&walk, offset, segment->next_offset);
         if (rc != WALK_BATCH)
             break;
         offset = batch_next_offset(&walk.batch);
     }
     walk_fini(&walk);
-    if (rc < 0 && rc != -BUS_ERR_CORRUPT_MESSAGE)
+    if (rc < 0)
         return rc;
     segment->end = offset >= segment->next_offset ? walk.position : status.st_size;
     return 0;

@@ -24,25 +24,6 @@ repair(struct log *log)
     return rc;
 }
 
-/* Gives the active segment the name that belongs to its base offset. */
-static int
-name_active(struct log *log)
-{
-    bool renamed = false;
-    pthread_mutex_lock(&log->mutex);
-    struct segment *active = segments_active(log);
-    int rc = 0;
-    if (active->spare >= 0) {
-        rc = segment_rename(log, active);
-        renamed = rc == 0;
-    }
-    log_publish_settings(log);
-    pthread_mutex_unlock(&log->mutex);
-    if (renamed && !(log->options.flags & SHM_FLAG_MEMORY))
-        rc = files_sync_folder(log->folder);
-    return rc;
-}
-
 /* Whether the active segment has held records for segment.ms. */
 static bool
 is_old(struct log *log, const struct shm_tail *tail)
@@ -77,7 +58,7 @@ roll_old(struct log *log)
     if (rc >= 0)
         rc = log_tail(log, &tail);
     pthread_mutex_unlock(&log->mutex);
-    return rc < 0 ? rc : name_active(log);
+    return rc < 0 ? rc : room_names(log);
 }
 
 /* Takes the request of writers for room; the tail is read after that. */
@@ -135,7 +116,7 @@ work(struct log *log, bool *more)
         return rc;
     rc = room_reserve(log, 0);
     if (rc == 0)
-        rc = name_active(log);
+        rc = room_names(log);
     if (rc == 0)
         rc = room_spare(log);
     if (rc == 0)

@@ -13,6 +13,7 @@
 enum {
     LARGE_BATCH_BYTES = 8192, /* behind a batch of this size only a header is read ahead */
     SMALL_WINDOW_BYTES = 512,
+    TRIED_BYTES_MAX = 256 * 1024 * 1024, /* in vain, until walk_resync() gives up */
 };
 
 int
@@ -142,4 +143,51 @@ walk_crc_ok(struct walk *walk)
         position += (int64_t)bytes;
     }
     return crc == walk->batch.crc;
+}
+
+/* Whether a batch with these offsets could begin at `position`; cheap, for it is asked of every
+ * byte. */
+static bool
+could_begin(const struct walk *walk, int64_t position, int64_t least, int64_t end_offset)
+{
+    const uint8_t *p = window_at(walk, position);
+    if (p[BATCH_AT_MAGIC] != BATCH_MAGIC)
+        return false;
+    int64_t base_offset = bytes_get_i64(p + BATCH_AT_BASE_OFFSET);
+    int32_t length = bytes_get_i32(p + BATCH_AT_LENGTH);
+    return base_offset >= least && base_offset < end_offset &&
+           length >= BATCH_HEADER_BYTES - BATCH_OVERHEAD_BYTES &&
+           length <= walk->end - position - BATCH_OVERHEAD_BYTES;
+}
+
+/* Tries the batch at `position` completely. */
+static int
+try_batch(struct walk *walk, int64_t position, int64_t end_offset)
+{
+    walk_seek(walk, position);
+    int rc = walk_next(walk);
+    if (rc != WALK_BATCH || batch_next_offset(&walk->batch) > end_offset)
+        return rc < 0 && rc != -BUS_ERR_CORRUPT_MESSAGE ? rc : 0;
+    return walk_crc_ok(walk);
+}
+
+int
+walk_resync(struct walk *walk, int64_t least, int64_t end_offset)
+{
+    int64_t position = walk->position;
+    int64_t tried = 0;
+    int rc = 0;
+    while (rc == 0 && tried < TRIED_BYTES_MAX && walk->end - position >= BATCH_HEADER_BYTES) {
+        if (window_have(walk, position) < BATCH_HEADER_BYTES)
+            rc = window_fill(walk, position, WALK_WINDOW_BYTES);
+        if (rc == 0 && could_begin(walk, position, least, end_offset)) {
+            rc = try_batch(walk, position, end_offset);
+            tried += walk->position - position;
+        }
+        position++;
+    }
+    if (rc == 1)
+        return WALK_BATCH;
+    walk_seek(walk, walk->end);
+    return rc == -BUS_ERR_CORRUPT_MESSAGE ? WALK_END : rc;
 }

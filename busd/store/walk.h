@@ -43,6 +43,13 @@ int walk_next(struct walk *walk);
 /** Whether the CRC of the batch given last is right: 1 or 0, or a failure to read it. */
 int walk_crc_ok(struct walk *walk);
 
+/**
+ * Behind damage: looks from the position on, byte by byte, for the next batch with a good CRC whose
+ * offsets lie in [least, end_offset). WALK_BATCH: it is in walk->batch. WALK_END: there is none,
+ * and the position is the end. SYSTEM: reading failed.
+ */
+int walk_resync(struct walk *walk, int64_t least, int64_t end_offset);
+
 /** Goes to another batch. */
 void walk_seek(struct walk *walk, int64_t position);
 
