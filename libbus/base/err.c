@@ -102,6 +102,20 @@ err_of_errno(int errnum)
     }
 }
 
+/* What helps against what the system says; "" when that differs from case to case. */
+static const char *
+remedy_of(int errnum)
+{
+    switch (err_of_errno(errnum)) {
+    case BUS_ERR_DISK_FULL:
+        return ": make space there";
+    case BUS_ERR_LIMIT_REACHED:
+        return ": raise ulimit -n, or LimitNOFILE of the service";
+    default:
+        return "";
+    }
+}
+
 int
 err_sys(int errnum, const char *format, ...)
 {
@@ -110,8 +124,8 @@ err_sys(int errnum, const char *format, ...)
     int used = vsnprintf(text_of_thread, sizeof text_of_thread, format, args);
     va_end(args);
     if (used >= 0 && used < ERR_TEXT_BYTES_MAX)
-        snprintf(
-            text_of_thread + used, sizeof text_of_thread - (size_t)used, ": %s", strerror(errnum));
+        snprintf(text_of_thread + used, sizeof text_of_thread - (size_t)used, ": %s%s",
+            strerror(errnum), remedy_of(errnum));
     return -(int)err_of_errno(errnum);
 }
 
@@ -126,7 +140,13 @@ err_prefix(int rc, const char *format, ...)
     va_start(args, format);
     int used = vsnprintf(text_of_thread, sizeof text_of_thread, format, args);
     va_end(args);
-    if (used >= 0 && used < ERR_TEXT_BYTES_MAX)
+    if (used < 0 || used >= ERR_TEXT_BYTES_MAX)
+        return rc;
+    /* Said on another level already: once is enough. */
+    bool said = strncmp(below, text_of_thread, (size_t)used) == 0 && below[used] == ':';
+    if (said)
+        memcpy(text_of_thread, below, sizeof below);
+    else
         snprintf(text_of_thread + used, sizeof text_of_thread - (size_t)used, ": %.*s",
             ERR_TEXT_BYTES_MAX - used, below);
     return rc;

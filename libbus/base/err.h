@@ -17,10 +17,11 @@ enum { ERR_TEXT_BYTES_MAX = 512 }; /* including the final NUL; longer texts are 
 /** Sets the text and returns -code. `code` is not BUS_ERR_NONE. */
 int err_set(enum bus_err code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** As err_set() with the code that fits `errnum` and ": strerror" appended. */
+/** As err_set() with the code that fits `errnum`, and with ": strerror" and, for a full disk or
+ * used-up descriptors, what helps appended. */
 int err_sys(int errnum, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** Puts "words: " in front of the text when rc < 0; returns rc unchanged. */
+/** Puts "words: " in front of the text when rc < 0, unless it begins so already; returns rc. */
 int err_prefix(int rc, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /** As err_set(BUS_ERR_NO_MEMORY, …), for a failed allocation. */

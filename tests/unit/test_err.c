@@ -18,7 +18,7 @@ static void
 test_sys(void)
 {
     CU_ASSERT_EQUAL(err_sys(ENOSPC, "grow %s", "x.log"), -BUS_ERR_DISK_FULL);
-    CU_ASSERT_STRING_EQUAL(err_text(), "grow x.log: No space left on device");
+    CU_ASSERT_STRING_EQUAL(err_text(), "grow x.log: No space left on device: make space there");
     CU_ASSERT_EQUAL(err_of_errno(ENOMEM), BUS_ERR_NO_MEMORY);
     CU_ASSERT_EQUAL(err_of_errno(EACCES), BUS_ERR_PERMISSION);
     CU_ASSERT_EQUAL(err_of_errno(EPERM), BUS_ERR_PERMISSION);
@@ -39,6 +39,10 @@ test_prefix(void)
     CU_ASSERT_EQUAL(err_prefix(0, "not %s", "this"), 0);
     CU_ASSERT_EQUAL(err_prefix(5, "nor this"), 5);
     CU_ASSERT_STRING_EQUAL(err_text(), "topic a: below");
+    CU_ASSERT_EQUAL(err_prefix(rc, "topic %s", "a"), rc);
+    CU_ASSERT_STRING_EQUAL(err_text(), "topic a: below");
+    err_prefix(rc, "topic");
+    CU_ASSERT_STRING_EQUAL(err_text(), "topic: topic a: below");
 }
 
 static void
