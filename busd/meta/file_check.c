@@ -176,101 +176,222 @@ check_overflow(struct check *check, uint64_t first, uint64_t n)
 }
 
 struct node {
-    uint16_t low, high;
-    uint16_t flags;
+    uint16_t low, high; /* of the value's length, or of the child's number */
+    uint16_t flags;     /* in a branch: the highest bits of the child's number */
     uint16_t key_bytes;
 };
 
-/** A leaf's node: `at` is its place in the page, its header lies inside. */
+/** A key; `at` NULL: there is none, so nothing is compared. */
+struct key {
+    const uint8_t *at;
+    size_t n;
+};
+
+/** One page while its entries are looked at. */
+struct visit {
+    uint8_t page[PAGE_BYTES];
+    struct page_head head;
+    uint8_t used[PAGE_BYTES / 16]; /* a bit for two bytes: entries may not overlap */
+    size_t used_bytes;
+    struct key low, high; /* keys lie in low ≤ key < high */
+    int depth;
+    bool sub_trees;
+};
+
+static int check_page(struct check *check, uint64_t number, const struct visit *above,
+    const struct key *low, const struct key *high);
+
+/** The order in which LMDB keeps keys. */
 static int
-check_leaf_node(
-    struct check *check, const uint8_t page[PAGE_BYTES], uint64_t number, size_t at, bool sub_trees)
+compare(const struct check *check, const struct key *a, const struct key *b)
 {
-    struct node node;
-    memcpy(&node, page + at, sizeof node);
-    size_t data = at + NODE_HEAD_BYTES + node.key_bytes;
-    uint64_t n = (uint64_t)node.high << 16 | node.low;
-    size_t inside = node.flags & NODE_BIG ? sizeof(uint64_t) : n;
-    if (node.key_bytes > KEY_BYTES_MAX || data + inside > PAGE_BYTES || n > INT32_MAX)
-        return damaged(check, number, "an entry passes the end");
-    if (check->is_free_tree && node.key_bytes != sizeof(uint64_t))
-        return damaged(check, number, "a list of free pages without transaction");
-    if (node.flags == NODE_BIG) {
+    if (check->is_free_tree) {
+        uint64_t x, y;
+        memcpy(&x, a->at, sizeof x);
+        memcpy(&y, b->at, sizeof y);
+        return x < y ? -1 : x > y;
+    }
+    int order = memcmp(a->at, b->at, a->n < b->n ? a->n : b->n);
+    return order != 0 ? order : a->n < b->n ? -1 : a->n > b->n;
+}
+
+/** Takes the bytes of an entry; refuses those that pass the end or that another entry has. */
+static int
+take_bytes(struct check *check, struct visit *visit, size_t at, size_t n)
+{
+    n += n % 2;
+    if (at < visit->head.upper || at % 2 != 0 || n > PAGE_BYTES - at)
+        return damaged(check, visit->head.number, "an entry lies outside");
+    for (size_t i = at / 2; i < (at + n) / 2; i++) {
+        if (visit->used[i / 8] & 1u << (i % 8))
+            return damaged(check, visit->head.number, "entries overlap");
+        visit->used[i / 8] |= (uint8_t)(1u << (i % 8));
+    }
+    visit->used_bytes += n;
+    return 0;
+}
+
+/** Finds entry `i` and reads its header; -1 when that passes the end. */
+static int
+read_node(const struct visit *visit, size_t i, struct node *node, size_t *at)
+{
+    uint16_t offset;
+    memcpy(&offset, visit->page + PAGE_HEAD_BYTES + 2 * i, sizeof offset);
+    *at = offset;
+    if (offset > PAGE_BYTES - NODE_HEAD_BYTES)
+        return -1;
+    memcpy(node, visit->page + offset, sizeof *node);
+    return 0;
+}
+
+/** The value of a leaf's entry: here, in pages of its own, or a tree. */
+static int
+check_value(struct check *check, const struct visit *visit, const struct node *node, size_t data)
+{
+    uint64_t n = (uint64_t)node->high << 16 | node->low;
+    const uint8_t *value = visit->page + data;
+    if (node->flags == NODE_BIG) {
         uint64_t first;
-        memcpy(&first, page + data, sizeof first);
+        memcpy(&first, value, sizeof first);
         return check_overflow(check, first, n);
     }
-    if (node.flags == NODE_TREE && sub_trees && n == sizeof(struct tree)) {
+    if (node->flags == NODE_TREE && visit->sub_trees && n == sizeof(struct tree)) {
         struct tree tree;
         struct check sub = *check;
-        memcpy(&tree, page + data, sizeof tree);
+        memcpy(&tree, value, sizeof tree);
         return check_tree(&sub, &tree, false);
     }
-    if (node.flags != 0)
-        return damaged(check, number, "an entry of an unknown kind");
-    return check->is_free_tree ? check_free_list(check, number, page + data, n) : 0;
+    if (node->flags != 0)
+        return damaged(check, visit->head.number, "an entry of an unknown kind");
+    return check->is_free_tree ? check_free_list(check, visit->head.number, value, n) : 0;
 }
 
-static int check_page(struct check *check, uint64_t number, int depth, bool sub_trees);
-
+/** The key of entry `i` has to follow `previous` and to lie within the page's bounds. */
 static int
-check_branch_node(struct check *check, const uint8_t page[PAGE_BYTES], uint64_t number, size_t at,
-    int depth, bool sub_trees)
+check_order(struct check *check, const struct visit *visit, const struct key *key,
+    const struct key *previous)
 {
-    struct node node;
-    memcpy(&node, page + at, sizeof node);
-    if (at + NODE_HEAD_BYTES + node.key_bytes > PAGE_BYTES || node.key_bytes > KEY_BYTES_MAX)
-        return damaged(check, number, "an entry passes the end");
-    uint64_t child = (uint64_t)node.flags << 32 | (uint64_t)node.high << 16 | (uint64_t)node.low;
-    return check_page(check, child, depth - 1, sub_trees);
+    bool key_fits =
+        check->is_free_tree ? key->n == sizeof(uint64_t) : key->n > 0 && key->n <= KEY_BYTES_MAX;
+    if (!key_fits || (visit->low.at && compare(check, key, &visit->low) < 0) ||
+        (visit->high.at && compare(check, key, &visit->high) >= 0) ||
+        (previous->at && compare(check, key, previous) <= 0))
+        return damaged(check, visit->head.number, "a key in the wrong place");
+    return 0;
 }
 
 static int
-check_nodes(struct check *check, const uint8_t page[PAGE_BYTES], const struct page_head *head,
-    int depth, bool sub_trees)
+check_leaf(struct check *check, struct visit *visit, size_t count)
 {
-    size_t count = (size_t)(head->lower - PAGE_HEAD_BYTES) / 2;
+    struct key previous = {0};
     for (size_t i = 0; i < count; i++) {
-        uint16_t at;
-        memcpy(&at, page + PAGE_HEAD_BYTES + 2 * i, sizeof at);
-        if (at < head->upper || at + NODE_HEAD_BYTES > PAGE_BYTES || at % 2 != 0)
-            return damaged(check, head->number, "an entry lies outside");
-        int rc = head->flags == PAGE_LEAF
-                     ? check_leaf_node(check, page, head->number, at, sub_trees)
-                     : check_branch_node(check, page, head->number, at, depth, sub_trees);
+        struct node node;
+        size_t at;
+        if (read_node(visit, i, &node, &at) < 0)
+            return damaged(check, visit->head.number, "an entry lies outside");
+        uint64_t n = (uint64_t)node.high << 16 | node.low;
+        size_t inside = node.flags & NODE_BIG ? sizeof(uint64_t) : n;
+        if (n > INT32_MAX)
+            return damaged(check, visit->head.number, "a value of an impossible length");
+        int rc = take_bytes(check, visit, at, NODE_HEAD_BYTES + node.key_bytes + inside);
+        struct key key = {visit->page + at + NODE_HEAD_BYTES, node.key_bytes};
+        if (rc == 0)
+            rc = check_order(check, visit, &key, &previous);
+        if (rc == 0)
+            rc = check_value(check, visit, &node, at + NODE_HEAD_BYTES + node.key_bytes);
         if (rc < 0)
             return rc;
+        previous = key;
+    }
+    return 0;
+}
+
+/** An entry of a branch leads to the keys from its own up to that of the next entry. */
+static int
+check_branch(struct check *check, struct visit *visit, size_t count)
+{
+    struct key low = {0}; /* the first entry's key does not count */
+    uint64_t child = 0;
+    for (size_t i = 0; i <= count; i++) {
+        struct node node = {0};
+        struct key key = visit->high;
+        size_t at = 0;
+        int rc = 0;
+        if (i < count && read_node(visit, i, &node, &at) < 0)
+            return damaged(check, visit->head.number, "an entry lies outside");
+        if (i < count)
+            rc = take_bytes(check, visit, at, NODE_HEAD_BYTES + node.key_bytes);
+        if (rc == 0 && i > 0 && i < count) {
+            key = (struct key){visit->page + at + NODE_HEAD_BYTES, node.key_bytes};
+            rc = check_order(check, visit, &key, &low);
+        }
+        if (rc == 0 && i > 0)
+            rc = check_page(check, child, visit, low.at ? &low : &visit->low, &key);
+        if (rc < 0)
+            return rc;
+        if (i > 0)
+            low = key;
+        child = (uint64_t)node.flags << 32 | (uint64_t)node.high << 16 | (uint64_t)node.low;
     }
     return 0;
 }
 
 static int
-check_page(struct check *check, uint64_t number, int depth, bool sub_trees)
+check_head(struct check *check, const struct visit *visit, uint64_t number)
 {
-    uint8_t page[PAGE_BYTES];
-    struct page_head head;
+    const struct page_head *head = &visit->head;
+    /* All leaves lie at one depth: a page is a leaf exactly when the depth is used up. */
+    if (head->number != number || head->flags != (visit->depth == 1 ? PAGE_LEAF : PAGE_BRANCH))
+        return damaged(check, number, "not the page that belongs here");
+    if (head->lower < PAGE_HEAD_BYTES || head->lower > head->upper || head->upper > PAGE_BYTES ||
+        head->lower % 2 != 0)
+        return damaged(check, number, "the header makes no sense");
+    if (head->lower < PAGE_HEAD_BYTES + 2 * (head->flags == PAGE_LEAF ? 1 : 2))
+        return damaged(check, number, "too few entries");
+    return 0;
+}
+
+static int
+check_content_of_page(struct check *check, struct visit *visit, uint64_t number)
+{
     int rc = take_page(check, number);
     if (rc == 0)
-        rc = read_page(check, number, page);
+        rc = read_page(check, number, visit->page);
     if (rc < 0)
         return rc;
-    memcpy(&head, page, sizeof head);
-    /* All leaves lie at one depth: a page is a leaf exactly when the depth is used up. */
-    if (head.number != number || head.flags != (depth == 1 ? PAGE_LEAF : PAGE_BRANCH))
-        return damaged(check, number, "not the page that belongs here");
-    if (head.lower < PAGE_HEAD_BYTES || head.lower > head.upper || head.upper > PAGE_BYTES ||
-        head.lower % 2 != 0)
-        return damaged(check, number, "the header makes no sense");
-    size_t count = (size_t)(head.lower - PAGE_HEAD_BYTES) / 2;
-    if (count < (head.flags == PAGE_LEAF ? 1u : 2u))
-        return damaged(check, number, "too few entries");
-    if (head.flags == PAGE_LEAF) {
+    memcpy(&visit->head, visit->page, sizeof visit->head);
+    rc = check_head(check, visit, number);
+    if (rc < 0)
+        return rc;
+    size_t count = (size_t)(visit->head.lower - PAGE_HEAD_BYTES) / 2;
+    if (visit->head.flags == PAGE_LEAF) {
         check->walked_leaves++;
         check->walked_entries += count;
+        rc = check_leaf(check, visit, count);
     } else {
         check->walked_branches++;
+        rc = check_branch(check, visit, count);
     }
-    return check_nodes(check, page, &head, depth, sub_trees);
+    if (rc == 0 && visit->used_bytes != (size_t)PAGE_BYTES - visit->head.upper)
+        return damaged(check, number, "space that no entry has");
+    return rc;
+}
+
+/** The page `number` below the page `above`. */
+static int
+check_page(struct check *check, uint64_t number, const struct visit *above, const struct key *low,
+    const struct key *high)
+{
+    struct visit *visit = calloc(1, sizeof *visit);
+    if (!visit)
+        return err_no_memory();
+    visit->depth = above->depth - 1;
+    visit->sub_trees = above->sub_trees;
+    visit->low = *low;
+    visit->high = *high;
+    int rc = check_content_of_page(check, visit, number);
+    free(visit);
+    return rc;
 }
 
 static int
@@ -283,7 +404,9 @@ check_tree(struct check *check, const struct tree *tree, bool sub_trees)
     if (tree->depth > DEPTH_MAX || (tree->depth == 0) != (tree->root == NO_PAGE))
         return damaged(check, tree->root, "a tree of an impossible depth");
     if (tree->depth > 0) {
-        int rc = check_page(check, tree->root, tree->depth, sub_trees);
+        static const struct key none;
+        struct visit above = {.depth = tree->depth + 1, .sub_trees = sub_trees};
+        int rc = check_page(check, tree->root, &above, &none, &none);
         if (rc < 0)
             return rc;
     }
@@ -315,6 +438,9 @@ read_meta(const struct check *check, struct meta_page *meta)
         if (both[i].free_pages.page_bytes != PAGE_BYTES)
             return damaged(check, i, "not the page size of this machine");
     }
+    /* Transactions take turns with the two pages, and LMDB goes by the parity of the last one. */
+    if (both[0].transaction % 2 != 0 || (both[1].transaction % 2 != 1 && both[1].transaction != 0))
+        return damaged(check, 0, "a transaction of the other meta page");
     *meta = both[both[0].transaction < both[1].transaction];
     return 0;
 }
