@@ -76,7 +76,7 @@ struct api_peer {
     gid_t groups[API_GROUPS_MAX]; /* the peer's own first, then those of SO_PEERGROUPS */
     int group_count;
     pid_t pid;           /* for the trace only; 0 unknown */
-    struct quota *quota; /* the api charges QUOTA_ATTACHED and QUOTA_PARKED; may be NULL */
+    struct quota *quota; /* charged for attachments and for parked requests; may be NULL */
     const char *name;    /* principal, "User:anna"; owned by the door, lives as long as the peer */
 
     /* Private to the api. */

@@ -255,8 +255,13 @@ delete_partition(struct logs *logs, const struct cluster_topic *topic, int32_t p
     }
     remove_from_table(log);
     log->deleted = true;
-    if (!log->flush.running)
+    if (!log->flush.running) {
         end_deleted(log);
+        return;
+    }
+    /* The files must be gone before somebody creates the topic anew: the flush is waited for. */
+    worker_drain(logs->flusher);
+    logs_reap(logs);
 }
 
 void

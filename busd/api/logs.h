@@ -31,7 +31,7 @@ struct open_log {
     uint8_t topic_id[STORE_ID_BYTES];
     int32_t partition;
     int pins;     /* attachments, waiting readers, and the flush that is out */
-    bool deleted; /* the topic is gone; the log goes when the flush that is out ends */
+    bool deleted; /* the topic is gone; the log goes as soon as no flush is out */
     struct log_flushing flush;
     struct logs *logs;
     int readers;                    /* requests that wait for its records; each is a pin */

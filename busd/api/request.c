@@ -2,9 +2,9 @@
  * The life of a request behind its dispatch: parking, waking, answering.
  */
 #include "api/request.h"
-#include "base/check.h"
 #include "base/err.h"
 #include "base/trace.h"
+#include "core/quota.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -63,10 +63,19 @@ request_free(struct api_request *r)
     free(r);
 }
 
-static void
+/** Puts the request aside; what it keeps in memory meanwhile is the peer's expense. */
+static int
 park(struct api_request *r)
 {
     struct api *api = r->api;
+    struct quota *quota = r->peer->quota;
+    int64_t bytes = (int64_t)(r->arena.used + sizeof *r);
+    int rc = quota ? quota_charge(quota, QUOTA_BYTES, bytes) : 0;
+    if (rc == 0 && quota && (rc = quota_charge(quota, QUOTA_PARKED, 1)) < 0)
+        quota_release(quota, QUOTA_BYTES, bytes);
+    if (rc < 0)
+        return err_prefix(rc, "%s has to wait", r->info->name);
+    r->charged = bytes;
     r->parked = true;
     r->peer->request = r;
     r->previous = NULL;
@@ -74,6 +83,7 @@ park(struct api_request *r)
     if (r->next)
         r->next->previous = r;
     api->parked = r;
+    return 0;
 }
 
 static void
@@ -82,6 +92,10 @@ unpark(struct api_request *r)
     struct api *api = r->api;
     if (!r->parked)
         return;
+    if (r->peer->quota) {
+        quota_release(r->peer->quota, QUOTA_BYTES, r->charged);
+        quota_release(r->peer->quota, QUOTA_PARKED, 1);
+    }
     r->parked = false;
     r->peer->request = NULL;
     if (api->cursor == r)
@@ -111,11 +125,10 @@ encode(struct api_request *r)
 int
 request_settle(struct api_request *r, int rc)
 {
-    if (rc == HANDLED_PARKED) {
-        if (!r->parked)
-            park(r);
+    if (rc == HANDLED_PARKED && !r->parked)
+        rc = park(r) < 0 ? -BUS_ERR_LIMIT_REACHED : HANDLED_PARKED;
+    if (rc == HANDLED_PARKED)
         return API_PARKED;
-    }
     if (rc == HANDLED_DONE)
         rc = encode(r);
     bool was_parked = r->parked;

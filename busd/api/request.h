@@ -53,6 +53,7 @@ struct api_request {
     void *state;                        /* the handler's */
     int64_t deadline_ms;                /* when to wake at the latest; -1 never */
     bool parked;
+    int64_t charged; /* bytes of QUOTA_BYTES while it is parked */
     struct api_request *previous, *next;
 };
 
