@@ -156,8 +156,17 @@ bench_may_spin(const struct bench *bench, int count)
 }
 
 int
+bench_go_on(const struct bench *bench)
+{
+    return interrupted() ? ctl_fail(bench->ctl, "interrupted") : CTL_OK;
+}
+
+int
 bench_run(struct bench *bench, struct team *team, const struct team_options *options)
 {
+    *team = (struct team){0};
+    if (bench_go_on(bench) != CTL_OK)
+        return CTL_FAILED;
     fflush(stdout); /* else every process would have what waits in the buffer */
     if (team_run(team, options) == 0)
         return CTL_OK;

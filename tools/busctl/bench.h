@@ -66,6 +66,9 @@ bool bench_may_spin(const struct bench *bench, int count);
 /** Runs a team; tells its failure. Exit code. */
 int bench_run(struct bench *bench, struct team *team, const struct team_options *options);
 
+/** CTL_OK, or after SIGINT or SIGTERM CTL_FAILED after telling: topics of ours are deleted then. */
+int bench_go_on(const struct bench *bench);
+
 /** The value below which `share` (0.5, 0.99) of the sorted samples lie. */
 double bench_percentile(const uint32_t *sorted, size_t count, double share);
 

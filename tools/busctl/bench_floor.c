@@ -76,8 +76,10 @@ int
 bench_floor_copy(struct bench *bench, size_t block_bytes, double *bytes_per_s)
 {
     size_t blocks = COPY_AREA_BYTES / block_bytes ? COPY_AREA_BYTES / block_bytes : 1;
+    int code = bench_go_on(bench);
+    if (code != CTL_OK)
+        return code;
     uint8_t *from = malloc(block_bytes), *to = malloc(blocks * block_bytes);
-    int code = CTL_OK;
     if (!from || !to) {
         code = ctl_no_memory(bench->ctl);
     } else {
@@ -165,9 +167,11 @@ int
 bench_floor_disk(
     struct bench *bench, const char *directory, size_t group_bytes, struct bench_disk *disk)
 {
+    int code = bench_go_on(bench);
+    if (code != CTL_OK)
+        return code;
     uint8_t *bytes = malloc(DISK_AREA_BYTES);
     uint32_t *samples = calloc(DISK_SYNCS_MAX, sizeof *samples);
-    int code = CTL_OK;
     if (!bytes || !samples)
         code = ctl_no_memory(bench->ctl);
     else if (group_bytes > DISK_AREA_BYTES)
