@@ -170,7 +170,9 @@ bench_run(struct bench *bench, struct team *team, const struct team_options *opt
     fflush(stdout); /* else every process would have what waits in the buffer */
     if (team_run(team, options) == 0)
         return CTL_OK;
-    return ctl_fail(bench->ctl, "%s", bus_error());
+    /* The processes get a terminal's signal as well; how they ended is of no interest then. */
+    int code = bench_go_on(bench);
+    return code == CTL_OK ? ctl_fail(bench->ctl, "%s", bus_error()) : code;
 }
 
 double
