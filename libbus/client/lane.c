@@ -13,6 +13,8 @@ enum {
     LOCK_WAIT_MS = 20,   /* for the append lock, before the stall is reported */
     RENEW_WAIT_MS = 500, /* for busd's answer, while others wait for the lane */
     FLUSH_PAUSE_MS = 5,  /* between two tries to flush while busd is away */
+    ROOM_WAIT_MS = 20,   /* for room, in the sending thread: busd reserves it in a few ms */
+    ROOM_PAUSE_US = 100, /* between two looks for it */
     NOTES_MIN = 64,
     HEADERS_ON_STACK = 16,
 };
@@ -154,6 +156,7 @@ static int
 open_direct(struct lane *lane, int64_t deadline_ns)
 {
     lane->mode = LANE_DIRECT;
+    ahead_start(lane->topic->producer);
     /* Attached while busd is there, so that a flush works when it is away. */
     int rc = 0;
     if (lane_must_flush(lane) && !lane->flusher_ready) {
@@ -211,8 +214,10 @@ lane_append(struct lane *lane, const struct append_batch *batch, struct append_r
     if (lane->mode != LANE_DIRECT)
         return APPEND_FENCED;
     int rc = shm_append(&lane->attachment.view, batch, now_ns + LOCK_WAIT_MS * 1000000, result);
-    if (rc == APPEND_DONE)
+    if (__builtin_expect(rc == APPEND_DONE, 1)) {
         lane->appended_end = result->base_offset + batch->offsets;
+        ahead_note(lane, batch->size_bytes);
+    }
     return rc;
 }
 
@@ -446,6 +451,25 @@ is_final(int rc)
     }
 }
 
+/* A producer may be faster than busd reserves space. A short wait is cheaper than the way over the
+ * sender, and slows down whom it should. */
+static int
+append_patiently(struct lane *lane, const struct append_batch *batch, struct append_result *result)
+{
+    int rc = lane_append(lane, batch, result);
+    if (__builtin_expect(rc != APPEND_NO_ROOM, 1))
+        return rc;
+    int64_t wait_ms = settings(lane)->max_block_ms;
+    int64_t until_ns =
+        clock_mono_ns() + (wait_ms < ROOM_WAIT_MS ? wait_ms : ROOM_WAIT_MS) * 1000000;
+    while (rc == APPEND_NO_ROOM && clock_mono_ns() < until_ns) {
+        struct timespec pause = {.tv_nsec = ROOM_PAUSE_US * 1000};
+        nanosleep(&pause, NULL);
+        rc = lane_append(lane, batch, result);
+    }
+    return rc;
+}
+
 static int
 dispatch(struct lane *lane, struct send_waiter *waiter, struct bus_delivery *delivery)
 {
@@ -459,7 +483,7 @@ dispatch(struct lane *lane, struct send_waiter *waiter, struct bus_delivery *del
     struct append_batch batch = {
         .bytes = bytes, .size_bytes = size, .offsets = (uint32_t)builder_count(&lane->builder)};
     struct append_result result;
-    rc = lane_append(lane, &batch, &result);
+    rc = append_patiently(lane, &batch, &result);
     if (__builtin_expect(rc == APPEND_DONE, 1))
         return appended(lane, &result, waiter, delivery);
     if (rc < 0 && is_final(rc))

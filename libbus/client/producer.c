@@ -18,7 +18,9 @@ init_sync(struct bus_producer *producer)
     pthread_cond_init(&producer->moved, &monotonic);
     pthread_cond_init(&producer->work, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    pthread_cond_init(&producer->ahead_work, NULL);
     pthread_mutex_init(&producer->lock, NULL);
+    pthread_mutex_init(&producer->ahead_lock, NULL);
 }
 
 int
@@ -289,6 +291,7 @@ bus_producer_close(struct bus_producer **producer, int timeout_ms)
     char text[ERR_TEXT_BYTES_MAX];
     memcpy(text, err_text(), sizeof text);
     sender_stop(old);
+    ahead_stop(old);
     for_each_lane(old, abandon_lane, 0);
     producer_deliver(old);
     while (old->topics) {
@@ -299,6 +302,8 @@ bus_producer_close(struct bus_producer **producer, int timeout_ms)
     pthread_cond_destroy(&old->work);
     pthread_cond_destroy(&old->moved);
     pthread_mutex_destroy(&old->lock);
+    pthread_cond_destroy(&old->ahead_work);
+    pthread_mutex_destroy(&old->ahead_lock);
     free(old);
     return rc < 0 ? err_set((enum bus_err) - rc, "%s", text) : 0;
 }

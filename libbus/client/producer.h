@@ -8,7 +8,8 @@
  * through the socket, or when the append did not work at once; then the sender, a thread of the
  * producer that starts when it is first needed, brings it to its end.
  *
- * Locks, in the order in which they may be taken: lane->lock, the connection's, producer->lock.
+ * Locks, in the order in which they may be taken: lane->lock, the connection's, producer->lock or
+ * producer->ahead_lock.
  */
 #ifndef CLIENT_PRODUCER_H
 #define CLIENT_PRODUCER_H
@@ -103,6 +104,11 @@ struct lane {
     int64_t appended_end; /* behind the last record that this lane appended */
     uint64_t created;     /* parcels */
 
+    int64_t appended_bytes;  /* in its life */
+    size_t unlooked_bytes;   /* since the last look at the pages ahead */
+    bool ahead_asked;        /* the thread that brings in pages has this lane to do */
+    struct lane *next_ahead; /* in its list; under producer->ahead_lock */
+
     pthread_mutex_t flush_lock; /* taken alone: `flusher` and `flushed_end` */
     struct attachment flusher;  /* a second view, since a flush runs beside appends */
     bool flusher_ready;
@@ -135,6 +141,13 @@ struct bus_producer {
     struct builder_options builder_options;
     int64_t linger_ns;
     _Atomic size_t queued_bytes; /* in parcels */
+
+    pthread_mutex_t ahead_lock; /* a leaf: the thread that brings in pages, and its list */
+    pthread_cond_t ahead_work;
+    pthread_t ahead_thread;
+    bool ahead_started; /* set before the first append */
+    bool ahead_stopping;
+    struct lane *ahead_head;
 
     pthread_mutex_t lock; /* all below */
     pthread_cond_t moved; /* a parcel was delivered, a waiter is done, memory came back */
@@ -235,6 +248,17 @@ void sender_wake(struct lane *lane, int64_t at_ns);
 
 /** Ends the sender thread, if there is one, as soon as it looks. */
 void sender_stop(struct bus_producer *producer);
+
+/* ---- ahead.c ---- */
+
+/** Starts the thread that brings in pages, where there is a processor for it. */
+void ahead_start(struct bus_producer *producer);
+
+/** A batch of `bytes` was appended: are there enough pages ahead? Lane lock held. */
+void ahead_note(struct lane *lane, size_t bytes);
+
+/** Ends the thread, if there is one. No lane lock held. */
+void ahead_stop(struct bus_producer *producer);
 
 /* ---- mediate.c ---- */
 

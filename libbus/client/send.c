@@ -213,8 +213,25 @@ bus_send_many(struct bus_topic *topic, const struct bus_message *messages, int c
 int
 bus_send_async(struct bus_topic *topic, const struct bus_message *message)
 {
-    int rc = bus_send_many(topic, message, 1);
-    return rc < 0 ? rc : 0;
+    struct bus_producer *producer = topic->producer;
+    int64_t now_ms = 0, timestamp_ms;
+    struct lane *lane;
+    int rc = send_timestamp(message, &now_ms, &timestamp_ms);
+    int partition = rc < 0 ? rc : send_choose(topic, message);
+    if (partition < 0)
+        return partition;
+    if (__builtin_expect(memory_is_full(producer), 0) && (rc = producer_await_room(producer)) < 0)
+        return rc;
+    rc = send_enter(topic, partition, &lane);
+    if (rc < 0)
+        return rc;
+    rc = lane_put(lane, message, timestamp_ms);
+    if (producer->linger_ns == 0)
+        lane_send(lane);
+    pthread_mutex_unlock(&lane->lock);
+    if (producer->delivered)
+        producer_deliver(producer);
+    return rc;
 }
 
 /* ---- waiting sends -------------------------------------------------------------------------- */
