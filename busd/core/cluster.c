@@ -121,11 +121,11 @@ cluster_reserve_topic(struct cluster *cluster)
     if (cluster->topic_count < cluster->topic_capacity)
         return 0;
     size_t capacity = cluster->topic_capacity ? cluster->topic_capacity * 2 : 16;
-    struct cluster_topic **by_name = reallocarray(cluster->by_name, capacity, sizeof *by_name);
+    struct cluster_topic **by_name = realloc(cluster->by_name, capacity * sizeof *by_name);
     if (!by_name)
         return err_no_memory();
     cluster->by_name = by_name;
-    struct cluster_topic **by_id = reallocarray(cluster->by_id, capacity, sizeof *by_id);
+    struct cluster_topic **by_id = realloc(cluster->by_id, capacity * sizeof *by_id);
     if (!by_id)
         return err_no_memory();
     cluster->by_id = by_id;
@@ -188,8 +188,7 @@ cluster_node(const struct cluster *cluster, int32_t id)
 int
 cluster_reserve_node(struct cluster *cluster)
 {
-    struct cluster_node *nodes =
-        reallocarray(cluster->nodes, cluster->node_count + 1, sizeof *nodes);
+    struct cluster_node *nodes = realloc(cluster->nodes, (cluster->node_count + 1) * sizeof *nodes);
     if (!nodes)
         return err_no_memory();
     cluster->nodes = nodes;

@@ -128,16 +128,18 @@ static int
 log_end(struct meta *meta, MDB_cursor *cursor, MDB_cursor_op op, int64_t *index)
 {
     MDB_val key, value;
+    struct meta_row row;
     int rc = mdb_cursor_get(cursor, &key, &value, op);
     if (rc == MDB_NOTFOUND)
         return 0;
     if (rc != 0)
         return env_error(meta, rc, "reading the metadata log");
-    if (key.mv_size != LOG_KEY_BYTES)
-        return err_set(
-            BUS_ERR_CORRUPT_MESSAGE, "%s/data.mdb: a damaged metadata log", meta->folder);
-    *index = bytes_get_i64(key.mv_data);
-    return 0;
+    rc = env_open_value(meta, &key, &value, &row);
+    if (rc == 0 && row.key_bytes != LOG_KEY_BYTES)
+        rc = env_error(meta, MDB_CORRUPTED, "reading the metadata log");
+    if (rc == 0)
+        *index = bytes_get_i64(row.key);
+    return rc;
 }
 
 int
@@ -153,6 +155,9 @@ env_log_range(struct meta *meta, MDB_txn *txn, int64_t *first, int64_t *last)
     if (rc == 0)
         rc = log_end(meta, cursor, MDB_LAST, last);
     mdb_cursor_close(cursor);
+    if (rc == 0 &&
+        (*first < 0 || *last == INT64_MAX || *last < *first - 1 || *last - *first >= LOG_KEEP))
+        rc = env_error(meta, MDB_CORRUPTED, "reading the metadata log");
     return rc;
 }
 
@@ -167,7 +172,7 @@ env_log_append(struct meta *meta, MDB_txn *txn, const struct meta_change *change
     bytes_put_i64(key, last + 1);
     struct meta_row row = {key, change->command, sizeof key, change->command_bytes};
     rc = env_put(meta, txn, TABLE_LOG, &row);
-    for (; rc == 0 && first <= last + 1 - LOG_KEEP; first++) {
+    if (rc == 0 && last + 1 - first >= LOG_KEEP) {
         bytes_put_i64(key, first);
         rc = env_remove(meta, txn, TABLE_LOG, &row);
     }

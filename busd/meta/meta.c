@@ -160,6 +160,9 @@ open_content(struct meta *meta, int32_t node_id)
         rc = get_identity(meta, txn);
     if (rc == ENV_NONE)
         rc = fill(meta, txn, node_id);
+    int64_t first, last;
+    if (rc == 0)
+        rc = env_log_range(meta, txn, &first, &last);
     return env_end(meta, txn, rc);
 }
 
