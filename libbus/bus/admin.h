@@ -39,6 +39,8 @@ struct bus_topics;
 
 /** Fetches all topics, sorted by name, or only `topic`. The caller frees the result. */
 int bus_topics_fetch(struct bus *bus, const char *topic, struct bus_topics **topics);
+
+/** Frees a snapshot; its strings go with it. Thread: owner. */
 void bus_topics_free(struct bus_topics **topics);
 
 /** How many. */
@@ -71,6 +73,8 @@ struct bus_settings;
 
 /** Fetches them in the order of the table. The caller frees the result. */
 int bus_settings_fetch(struct bus *bus, const char *topic, struct bus_settings **settings);
+
+/** Frees a snapshot; its strings go with it. Thread: owner. */
 void bus_settings_free(struct bus_settings **settings);
 
 /** One setting of a snapshot; strings borrowed from it. */

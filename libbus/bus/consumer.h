@@ -96,6 +96,8 @@ int bus_end_offset(
 
 /** Leaves a partition out of bus_poll() until resumed. Thread: owner. */
 int bus_pause(struct bus_consumer *consumer, const char *topic, int32_t partition);
+
+/** Takes a paused partition into bus_poll() again. Thread: owner. */
 int bus_resume(struct bus_consumer *consumer, const char *topic, int32_t partition);
 
 /**

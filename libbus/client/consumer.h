@@ -107,6 +107,8 @@ bool consumer_ready(const struct bus_consumer *consumer, int64_t now_ns, int64_t
 
 /** Takes the lock that keeps the watcher out, when there is one. */
 void watch_enter(struct bus_consumer *consumer);
+
+/** Gives it back. */
 void watch_leave(struct bus_consumer *consumer);
 
 /** A poll found nothing: the watcher shall say when that changes. Lock held. */

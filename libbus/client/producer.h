@@ -187,11 +187,13 @@ int lane_put(struct lane *lane, const struct bus_message *message, int64_t times
 /** Ends the batch in the builder, if there is one, and sends it on its way. Lock held. */
 void lane_send(struct lane *lane);
 
+/** Outcome of lane_send_waiting(). */
+enum { LANE_QUEUED = 1 };
+
 /**
  * As lane_send() for a batch that `waiter` waits for. Returns 0 when it is in the log (`delivery`
  * is filled), LANE_QUEUED when the sender will tell the waiter, or a failure.
  */
-enum { LANE_QUEUED = 1 };
 int lane_send_waiting(struct lane *lane, struct send_waiter *waiter, struct bus_delivery *delivery);
 
 /** One try to append to the mapped log: an append_outcome or a failure. Lock held, lane direct. */

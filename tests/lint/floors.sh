@@ -12,7 +12,7 @@ awk '
     BEGIN {
         # folder -> floor; "bus" holds the public headers, which everybody may include.
         split("bus 0 base 0 record 1 protocol 1 shm 2 client 3 store 3 meta 3 core 3 run 3 " \
-            "cluster 4 api 5 door 6 busd 7 busctl 8", rows, " ")
+            "cluster 4 api 5 door 6 busd 7 busctl 8 demo 8", rows, " ")
         for (i = 1; rows[i] != ""; i += 2)
             floor[rows[i]] = rows[i + 1] + 0
         # header -> the files at whose place it may be included

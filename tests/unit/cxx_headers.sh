@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A C++ program includes the public headers, links libbus.so and runs.
 set -eu
+: "${top_srcdir:?is set by make check}" "${top_builddir:?is set by make check}"
 compiler=$(command -v "${CXX:-c++}" || command -v g++ || command -v clang++ || true)
 [ -n "$compiler" ] || { echo "no C++ compiler: apt-get install g++" && exit 77; }
 work=$(mktemp -d)

@@ -32,18 +32,21 @@ struct demo_journal {
 /** A journal for `total` records, or NULL. */
 struct demo_journal *demo_journal_new(int64_t total);
 
+/** Which stanza, counted from 1, was sent to this place; 0 none. */
 static inline int64_t *
 demo_stanza_at(struct demo_journal *journal, int partition, int64_t offset)
 {
     return &journal->arrays[partition * journal->total + offset];
 }
 
+/** When record `number` was sent, CLOCK_MONOTONIC. */
 static inline int64_t *
 demo_sent_ns(struct demo_journal *journal, int64_t number)
 {
     return &journal->arrays[DEMO_PARTITIONS * journal->total + number];
 }
 
+/** How long record `number` was under way. */
 static inline int64_t *
 demo_took_ns(struct demo_journal *journal, int64_t number)
 {
