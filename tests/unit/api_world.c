@@ -249,6 +249,21 @@ remove_entry(const char *path, const struct stat *about, int type, struct FTW *f
     return remove(path);
 }
 
+/* The folder of memory topics, which the store leaves empty; its name tells the data folder's id.
+ */
+static void
+remove_memory_folder(const struct world *w)
+{
+    char path[160], hex[64];
+    snprintf(path, sizeof path, "%s/format", w->folder);
+    FILE *file = fopen(path, "r");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    CU_ASSERT_EQUAL_FATAL(fscanf(file, "%*s %*s instance %63s", hex), 1);
+    fclose(file);
+    snprintf(path, sizeof path, "/dev/shm/shmbus-%s", hex);
+    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 void
 world_fini(struct world *w)
 {
@@ -270,6 +285,7 @@ world_fini(struct world *w)
     }
     settings_fini(&w->fixed);
     arena_fini(&w->arena);
+    remove_memory_folder(w);
     nftw(w->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
