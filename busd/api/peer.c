@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/peer.h"
 #include "base/err.h"
+#include "base/trace.h"
+
+enum { TELL_EVERY_MS = 1000 }; /* clients try again and again */
 
 /** Numbers of Kafka's AclOperation: bit positions in AuthorizedOperations. */
 enum {
@@ -112,10 +115,23 @@ peer_cluster_operations(const struct api_request *r)
     return bits;
 }
 
+/* Some answers have no room for a text, and the one who asks need not be the one who can help. */
+static void
+tell_storage(const struct api_request *r)
+{
+    int64_t now_ms = request_now_ms(r);
+    if (now_ms - r->api->told_storage_ms < TELL_EVERY_MS)
+        return;
+    r->api->told_storage_ms = now_ms;
+    trace(TRACE_ERROR, "%s of %s: %s", r->info->name, r->peer->name, err_text());
+}
+
 int16_t
 peer_error(const struct api_request *r, int rc)
 {
     int code = rc < 0 ? -rc : rc;
+    if (code == BUS_ERR_KAFKA_STORAGE_ERROR || code == BUS_ERR_SYSTEM)
+        tell_storage(r);
     if (r->peer->door == API_DOOR_UNIX)
         return err_to_wire(code);
     switch (code) {

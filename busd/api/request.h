@@ -25,7 +25,8 @@ struct api {
     struct api_request *cursor; /* the next one that api_tick() looks at */
     int64_t armed_ms;           /* what arm() was told last; -1 nothing */
     int64_t started_ms;
-    bool ticking; /* inside api_tick() */
+    int64_t told_storage_ms; /* when a failure of the storage was traced last */
+    bool ticking;            /* inside api_tick() */
 };
 
 /** What a handler did. */

@@ -98,6 +98,7 @@ struct log {
     bool deleted;                  /* log_delete() has begun: what is seen now is no damage */
     bool flush_failed;             /* the next generation starts OFFLINE */
     bool damaged;                  /* its words made no sense: the keeper starts another */
+    bool told_offline;             /* OFFLINE was traced */
     bool told_damaged;             /* the failure to do so was traced */
 
     struct segment **segments; /* by rising base offset; the last one is being written */
@@ -161,8 +162,9 @@ void generation_fence(struct log *log, uint32_t number, enum shm_state state);
 /** Removes the names of a generation. */
 int generation_unlink(struct log *log, uint32_t number);
 
-/** The name of an object, suffix "ctl" or "bell". */
 enum { GENERATION_NAME_BYTES = 128 };
+
+/** The name of an object, suffix "ctl" or "bell". */
 void generation_name(
     const struct log *log, uint32_t number, const char *suffix, char name[GENERATION_NAME_BYTES]);
 
@@ -210,16 +212,17 @@ int segment_end(struct log *log, struct segment *segment, int64_t *end);
 /** The offset at the end of a segment. */
 int64_t segment_end_offset(const struct log *log, const struct segment *segment);
 
-/**
- * Creates a segment file with space reserved, as far as the disk has it, and makes it durable.
- * 0 or a failure. Not under log->mutex: it blocks for the disk.
- */
 struct segment_wanted {
     int64_t base_offset; /* -1: a spare */
     int64_t spare;       /* its n, or -1 */
     int64_t bytes;       /* to reserve */
     int64_t capacity;
 };
+
+/**
+ * Creates a segment file with space reserved, as far as the disk has it, and makes it durable.
+ * 0 or a failure. Blocks for the disk, so but for a new generation it is not for under log->mutex.
+ */
 int segment_create(struct log *log, const struct segment_wanted *wanted, struct segment **segment);
 
 /* ---- tail.c --------------------------------------------------------------------------------- */
@@ -239,8 +242,10 @@ void log_kick(struct log *log);
 /** The offset that readers of an isolation stop at. Under log->mutex. */
 int64_t log_visible(struct log *log, const struct shm_tail *tail, enum log_isolation isolation);
 
-/** The source of the view for appends, and of the view for flushes. */
+/** The source of the view for appends, used under log->mutex. */
 struct shm_source log_source_locked(struct log *log);
+
+/** The source of the view for flushes, which takes log->mutex itself. */
 struct shm_source log_source_unlocked(struct log *log);
 
 /* ---- recover.c, scan.c, renew.c: under both locks ------------------------------------------- */

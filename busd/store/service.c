@@ -102,6 +102,19 @@ close_idle(struct log *log)
     pthread_mutex_unlock(&log->mutex);
 }
 
+/* Whoever failed to flush, busd or a producer, it is told here, once. */
+static void
+tell_offline(struct log *log, const struct shm_tail *tail)
+{
+    bool offline = tail->state == SHM_STATE_OFFLINE;
+    if (offline && !log->told_offline)
+        trace(TRACE_ERROR,
+            "%s-%" PRId32 ": offline: a flush of %s failed; it can be read, but nothing is written "
+            "until busd is started again: see that the disk works before",
+            log->topic, log->options.partition, log->folder);
+    log->told_offline = offline;
+}
+
 static int
 work(struct log *log, bool *more)
 {
@@ -111,6 +124,8 @@ work(struct log *log, bool *more)
     int rc = log->damaged ? repair(log) : 0;
     if (rc == 0)
         rc = log_tail(log, &tail);
+    if (rc == 0)
+        tell_offline(log, &tail);
     pthread_mutex_unlock(&log->mutex);
     if (rc < 0)
         return rc;
