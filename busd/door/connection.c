@@ -2,7 +2,6 @@
 #include "door/connection.h"
 
 #include "base/clock.h"
-#include "base/trace.h"
 #include "door/peer_cred.h"
 
 #include <errno.h>
@@ -24,8 +23,10 @@ connection_of(struct api_peer *peer)
 static void
 break_off(struct connection *c, const char *why)
 {
+    char line[ERR_TEXT_BYTES_MAX + 32];
+    snprintf(line, sizeof line, "connection cut: %s", why);
     if (!c->broken)
-        trace(TRACE_NOTICE, "%s: connection cut: %s", c->name, why);
+        door_tell(c->door, c->name, line);
     c->broken = true;
 }
 

@@ -13,6 +13,7 @@ enum {
     OUTPUT_BYTES_HIGH = 1 << 20, /* with more waiting to be sent, no request is handled */
     STALL_MS_MAX = 60000,        /* a client that takes nothing for so long is cut off */
     SWEEP_MS = 5000,
+    TOLD_MAX = 10, /* lines a second about clients */
 };
 
 /** A user with connections; counts what all of them have. */
@@ -66,10 +67,14 @@ struct unix_door {
     struct loop_timer *sweep;
     int connection_count;
     int fd;
-    int spare_fd; /* closed for a moment to turn a client away when fds run out */
-    bool quiet;   /* no new requests */
-    bool told_full;
+    int spare_fd;          /* closed for a moment to turn a client away when fds run out */
+    bool quiet;            /* no new requests */
+    int64_t told_since_ms; /* the second that `told` counts in */
+    int told;              /* lines about clients; a hostile one must not fill the trace */
 };
+
+/** A line about a client, unless there were many in this second. */
+void door_tell(struct unix_door *door, const char *who, const char *what);
 
 /**
  * Starts to serve a client. Takes `fd`, also on failure. 0, or LIMIT_REACHED, NO_MEMORY, SYSTEM.

@@ -102,16 +102,30 @@ listen_at(const struct unix_door_options *options)
     return rc;
 }
 
+/* ---- the trace ------------------------------------------------------------------------------ */
+
+void
+door_tell(struct unix_door *door, const char *who, const char *what)
+{
+    int64_t now = clock_mono_ms();
+    if (now - door->told_since_ms >= 1000) {
+        if (door->told > TOLD_MAX)
+            trace(TRACE_NOTICE, "%d more such lines were left out", door->told - TOLD_MAX);
+        door->told_since_ms = now;
+        door->told = 0;
+    }
+    if (door->told++ < TOLD_MAX)
+        trace(TRACE_NOTICE, "%s: %s", who, what);
+}
+
 /* ---- accepting ------------------------------------------------------------------------------ */
 
 /** Without fds a client cannot even be turned away: the spare one serves for that. */
 static void
 turn_away(struct unix_door *door)
 {
-    if (!door->told_full)
-        trace(TRACE_WARNING, "out of file descriptors: a client was turned away; raise "
-                             "LimitNOFILE or ulimit -n");
-    door->told_full = true;
+    door_tell(door, "a client was turned away",
+        "busd is out of file descriptors; raise LimitNOFILE or ulimit -n");
     if (door->spare_fd >= 0)
         close(door->spare_fd);
     int fd = accept4(door->fd, NULL, NULL, SOCK_CLOEXEC);
@@ -128,13 +142,11 @@ on_client(void *context, unsigned what)
     int fd = accept4(door->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
         if (connection_open(door, fd) < 0)
-            trace(TRACE_WARNING, "a client was turned away: %s", err_text());
-        else
-            door->told_full = false;
+            door_tell(door, "a client was turned away", err_text());
     } else if (errno == EMFILE || errno == ENFILE) {
         turn_away(door);
     } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-        trace(TRACE_WARNING, "accepting a client: %s", strerror(errno));
+        door_tell(door, "accepting a client", strerror(errno));
     }
 }
 
@@ -162,8 +174,7 @@ on_sweep(void *context)
         next = c->next;
         if (c->stalled_since_ms < 0 || now - c->stalled_since_ms < STALL_MS_MAX)
             continue;
-        trace(TRACE_NOTICE, "%s: connection cut: it has taken nothing for %d s", c->name,
-            STALL_MS_MAX / 1000);
+        door_tell(door, c->name, "connection cut: it has taken none of its answers for a minute");
         c->broken = true;
         connection_settle(c);
     }
