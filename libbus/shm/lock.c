@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shm/lock.h"
 
-#include "base/check.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -18,18 +17,45 @@ enum {
     SLEEP_MS = 20,            /* a sleep is cut short, since a hostile holder need not wake us */
 };
 
-/* What this thread keeps for its locks: its id and its half of the kernel's robust list. */
+/* What this thread keeps for its locks: its id and its half of the kernel's robust list. `alone`
+ * takes the place of the list where there is none. */
 static _Thread_local struct {
     uint32_t tid;
     struct robust_list_head *head;
+    struct robust_list_head alone;
 } self;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* The child of a fork is a thread with another id. */
+/* Tells the kernel which word this thread is about to take, holds, or is about to release. The
+ * kernel reads the field only when the thread is dead, so compiler order is all that is needed. */
+static void
+announce(_Atomic uint32_t *word)
+{
+    *(void *volatile *)&self.head->list_op_pending = (char *)word - self.head->futex_offset;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static bool
+another_announced(void)
+{
+    return *(void *volatile *)&self.head->list_op_pending != NULL;
+}
+
+static void
+withdraw(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    *(void *volatile *)&self.head->list_op_pending = NULL;
+}
+
+/* The child of a fork is a thread with another id; a lock that its parent held is not the child's.
+ */
 static void
 forget_self(void)
 {
+    if (self.head)
+        withdraw();
     self.tid = 0;
 }
 
@@ -45,31 +71,9 @@ know_self(void)
     size_t bytes = 0;
     pthread_once(&once, watch_forks);
     long rc = syscall(SYS_get_robust_list, 0, &self.head, &bytes);
-    MUST(rc == 0 && bytes == sizeof *self.head && self.head);
+    if (rc < 0 || bytes != sizeof *self.head || !self.head)
+        self.head = &self.alone;
     self.tid = (uint32_t)gettid();
-}
-
-/* Tells the kernel which word this thread is about to take, holds, or is about to release. The
- * kernel reads the field only when the thread is dead, so compiler order is all that is needed. */
-static void
-announce(_Atomic uint32_t *word)
-{
-    char *node = word ? (char *)word - self.head->futex_offset : NULL;
-    *(void *volatile *)&self.head->list_op_pending = node;
-    atomic_signal_fence(memory_order_seq_cst);
-}
-
-static bool
-another_announced(void)
-{
-    return *(void *volatile *)&self.head->list_op_pending != NULL;
-}
-
-static void
-withdraw(void)
-{
-    atomic_signal_fence(memory_order_seq_cst);
-    *(void *volatile *)&self.head->list_op_pending = NULL;
 }
 
 /* Takes a word that is free or whose owner died; `waiters` is kept so that the unlock wakes. The
@@ -111,6 +115,8 @@ relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
 #endif
 }
 
@@ -120,17 +126,16 @@ lock_slowly(_Atomic uint32_t *word, int64_t deadline_ns)
     uint32_t waiters = 0;
     for (unsigned turn = 0;; turn++) {
         uint32_t seen = atomic_load_explicit(word, memory_order_relaxed);
-        if (is_free(seen)) {
-            if (take(word, seen, waiters))
-                return outcome_of(seen);
-            continue;
-        }
+        if (is_free(seen) && take(word, seen, waiters))
+            return outcome_of(seen);
         if (turn < SPINS_BEFORE_SLEEP) {
             relax();
             continue;
         }
         if (clock_mono_ns() >= deadline_ns)
             return SHM_LOCK_TIMED_OUT;
+        if (is_free(seen))
+            continue;
         if (!(seen & FUTEX_WAITERS) &&
             !atomic_compare_exchange_strong_explicit(
                 word, &seen, seen | FUTEX_WAITERS, memory_order_relaxed, memory_order_relaxed))
@@ -180,7 +185,7 @@ shm_unlock(_Atomic uint32_t *word)
     /* Release: what was written under the lock is seen by the next owner's take(). */
     bool released = atomic_compare_exchange_strong_explicit(
         word, &seen, 0, memory_order_release, memory_order_relaxed);
-    if (!released && (seen & FUTEX_TID_MASK) == self.tid) {
+    if (!released && self.tid != 0 && (seen & FUTEX_TID_MASK) == self.tid) {
         /* Release, as above. Only the waiters' bit can have been added meanwhile. */
         seen = atomic_exchange_explicit(word, 0, memory_order_release);
         if (seen & FUTEX_WAITERS)

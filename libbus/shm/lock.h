@@ -7,6 +7,10 @@
  * half. While a thread takes, holds and releases the lock, the `list_op_pending` field of its own
  * robust list head (private memory) points at the word; if the thread dies, the kernel marks the
  * word FUTEX_OWNER_DIED and wakes one waiter. A thread can hold one such lock at a time.
+ *
+ * Thread ids are those of one PID namespace, which all who share a lock must be in. If the kernel
+ * does not help (no robust list, or the thread used a robust pthread mutex while it held the lock),
+ * the lock of a dead owner looks like that of a stopped one, which busd evicts.
  */
 #ifndef SHM_LOCK_H
 #define SHM_LOCK_H

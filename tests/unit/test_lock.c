@@ -3,10 +3,16 @@
 #include "shm/lock.h"
 #include "unit/unit.h"
 
+#include <errno.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -160,6 +166,58 @@ test_child_of_fork_has_its_own_name(void)
     munmap((void *)words, 4096);
 }
 
+static void
+test_child_of_fork_is_free(void)
+{
+    int status = -1;
+    _Atomic uint32_t held = 0, other = 0;
+    shm_lock(&held, INT64_MAX);
+    pid_t child = fork();
+    if (child == 0) {
+        bool taken = shm_lock(&other, in_ms(1000)) == SHM_LOCK_TAKEN;
+        shm_unlock(&other);
+        shm_unlock(&held); /* not the child's: no effect */
+        _exit(taken && held != 0 ? 0 : 1);
+    }
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    shm_unlock(&held);
+    CU_ASSERT_EQUAL(held, 0);
+}
+
+/* As in a sandbox, or under an emulator that does not know the call. */
+static void
+refuse_robust_lists(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_get_robust_list, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        _exit(0); /* no filters here either: nothing to test */
+}
+
+static void
+test_kernel_without_robust_lists(void)
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        _Atomic uint32_t word = 0, other = 0;
+        refuse_robust_lists();
+        bool taken = shm_lock(&word, in_ms(1000)) == SHM_LOCK_TAKEN;
+        bool nested = shm_lock_try(&other) == SHM_LOCK_NESTED;
+        shm_unlock(&word);
+        _exit(taken && nested && word == 0 ? 0 : 1);
+    }
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static const struct unit_case cases[] = {
     {"the owner's thread id is in the word", test_take_and_release},
     {"a thread holds one lock at a time", test_one_at_a_time},
@@ -169,6 +227,8 @@ static const struct unit_case cases[] = {
     {"the lock of an ended thread goes on", test_owner_thread_ends},
     {"the lock of a killed process goes on", test_owner_process_is_killed},
     {"the child of a fork locks under its own id", test_child_of_fork_has_its_own_name},
+    {"the child of a fork has none of its parent's locks", test_child_of_fork_is_free},
+    {"a kernel without robust lists is no reason to stop", test_kernel_without_robust_lists},
     {NULL, NULL},
 };
 
