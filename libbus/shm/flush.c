@@ -9,12 +9,14 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
     TURN_MS = 20,     /* a wait is cut, since the one who flushes may have died */
+    GATHER_US = 100,  /* at most half of what the fastest flush takes */
     BYPASS_MS = 2000, /* a flush that takes longer is done again by those who wait */
 };
 
@@ -30,48 +32,11 @@ raise_durable(struct shm_partition *view, int64_t offset)
 {
     _Atomic int64_t *durable = &view->control->durable_offset;
     int64_t seen = atomic_load_explicit(durable, memory_order_relaxed);
-    /* Release: pairs with shm_durable_offset(). */
+    /* Seq_cst: the release pairs with shm_durable_offset(); the total order with wait.c's flag
+     * makes sure that shm_wake() sees a reader who sleeps until the offset moves. */
     while (seen < offset && !atomic_compare_exchange_weak_explicit(durable, &seen, offset,
-                                memory_order_release, memory_order_relaxed)) {
+                                memory_order_seq_cst, memory_order_relaxed)) {
     }
-    wait_word_wake(&view->control->durable_seq);
-}
-
-/* Syncs the segments from the durable offset to the tail, the oldest first. */
-static int
-sync_segments(struct shm_partition *view, int64_t durable, const struct shm_tail *tail)
-{
-    int64_t first = tail->seq;
-    struct shm_tail older;
-    while (first > 0 && tail->seq - first < SHM_SLOTS - 1 &&
-           shm_slot_read(view->control, first - 1, &older) && older.end_offset > durable)
-        first--;
-    for (int64_t seq = first; seq <= tail->seq; seq++) {
-        struct shm_segment *segment;
-        int rc = shm_partition_segment(view, seq, &segment);
-        if (rc < 0)
-            return rc;
-        if (fdatasync(segment->fd) < 0) {
-            rc = err_sys(errno, "flush a segment");
-            shm_fence(view, SHM_STATE_OFFLINE);
-            err_prefix(rc, "the partition goes offline, since a failed flush cannot be repeated");
-            return -BUS_ERR_KAFKA_STORAGE_ERROR;
-        }
-    }
-    return 0;
-}
-
-static int
-flush_now(struct shm_partition *view)
-{
-    struct shm_tail tail;
-    int rc = shm_partition_tail(view, &tail);
-    if (rc < 0)
-        return rc;
-    rc = sync_segments(view, shm_durable_offset(view), &tail);
-    if (rc == 0)
-        raise_durable(view, tail.end_offset);
-    return rc;
 }
 
 static int
@@ -89,6 +54,86 @@ check_state(const struct shm_control *control)
         return err_set(BUS_ERR_KAFKA_STORAGE_ERROR,
             "the partition is offline: a flush failed or its data is damaged; see busd's log");
     }
+}
+
+/* A failed flush is final: the kernel may have dropped the pages, and tells it only once. */
+static int
+sync_failed(struct shm_partition *view)
+{
+    int rc = err_sys(errno, "flush a segment");
+    shm_fence(view, SHM_STATE_OFFLINE);
+    err_prefix(rc, "the partition goes offline, since a failed flush cannot be repeated");
+    return -BUS_ERR_KAFKA_STORAGE_ERROR;
+}
+
+/* The oldest segment with a slot that is not flushed yet; *all: nothing older is without. */
+static int64_t
+first_dirty(
+    const struct shm_partition *view, int64_t durable, const struct shm_tail *tail, bool *all)
+{
+    int64_t first = tail->seq, base_offset = tail->base_offset;
+    struct shm_tail older;
+    while (base_offset > durable && first > 0 && tail->seq - first < SHM_SLOTS - 1 &&
+           shm_slot_read(view->control, first - 1, &older)) {
+        base_offset = older.base_offset;
+        first--;
+    }
+    *all = base_offset <= durable;
+    return first;
+}
+
+/* Syncs the segments from the durable offset to the tail, the oldest first. Where the log rolled
+ * away over more segments than there are slots, only busd knows the oldest: so all of the file
+ * system is flushed, and after it the last segments, which also empties the cache of the disk. */
+static int
+sync_segments(struct shm_partition *view, int64_t durable, const struct shm_tail *tail)
+{
+    bool all;
+    for (int64_t seq = first_dirty(view, durable, tail, &all); seq <= tail->seq; seq++) {
+        struct shm_segment *segment;
+        int rc = shm_partition_segment(view, seq, &segment);
+        if (rc < 0)
+            return rc;
+        if ((!all && syncfs(segment->fd) < 0) || fdatasync(segment->fd) < 0)
+            return sync_failed(view);
+        all = true;
+    }
+    return 0;
+}
+
+/* One flush, up to the tail. The state is looked at behind it: what a source gave after the end of
+ * the generation may be another segment, and what failed for somebody else may have succeeded here
+ * only because the pages were gone. */
+static int
+flush_now(struct shm_partition *view, int64_t offset)
+{
+    struct shm_tail tail;
+    int rc = shm_partition_tail(view, &tail);
+    if (rc < 0)
+        return rc;
+    if (tail.end_offset < offset)
+        return err_set(BUS_ERR_OFFSET_OUT_OF_RANGE,
+            "the log ends at offset %lld, before the records that are to be flushed, up to %lld",
+            (long long)tail.end_offset, (long long)offset);
+    rc = sync_segments(view, shm_durable_offset(view), &tail);
+    if (rc == 0)
+        rc = check_state(view->control);
+    if (rc == 0)
+        raise_durable(view, tail.end_offset);
+    return rc;
+}
+
+/* One flush under the lock, or beside one that takes too long. Those who wait are woken behind the
+ * unlock: one of them finds the lock free and flushes what came meanwhile. */
+static int
+flush_and_tell(struct shm_partition *view, int64_t offset, bool locked)
+{
+    int rc = flush_now(view, offset);
+    if (locked)
+        shm_unlock(&view->control->flush_lock);
+    wait_word_wake(&view->control->durable_seq);
+    shm_wake(view);
+    return rc;
 }
 
 static void
@@ -118,15 +163,12 @@ shm_flush(struct shm_partition *view, int64_t offset, int64_t deadline_ns)
         if (rc != 0)
             return rc;
         enum shm_lock_outcome lock = shm_lock_try(&control->flush_lock);
+        bool locked = lock == SHM_LOCK_TAKEN || lock == SHM_LOCK_OWNER_DIED;
         int64_t now_ns = clock_mono_ns();
-        if (lock != SHM_LOCK_TIMED_OUT || now_ns >= bypass_ns) {
-            bool late = lock != SHM_LOCK_TAKEN && lock != SHM_LOCK_OWNER_DIED;
-            rc = flush_now(view);
-            if (!late)
-                shm_unlock(&control->flush_lock);
-            if (rc < 0)
+        if (locked || lock == SHM_LOCK_NESTED || now_ns >= bypass_ns) {
+            rc = flush_and_tell(view, offset, locked);
+            if (rc != 0 || shm_durable_offset(view) >= offset)
                 return rc;
-            continue;
         }
         if (now_ns >= deadline_ns)
             return FLUSH_TIMED_OUT;

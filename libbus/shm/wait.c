@@ -20,7 +20,8 @@ enum { FALLBACK_TURN_MS = 2 }; /* where one call cannot watch all the words */
 void
 wait_word_wake(_Atomic uint32_t *word)
 {
-    /* Release: the sleeper that sees the new number (acquire in wait_begin) sees what was done. */
+    /* Release: the sleeper that sees the new number (acquire in wait_begin() and in shm_flush())
+     * sees what was done. */
     atomic_fetch_add_explicit(word, 1, memory_order_release);
     syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
@@ -28,7 +29,8 @@ wait_word_wake(_Atomic uint32_t *word)
 void
 shm_wake(struct shm_partition *view)
 {
-    /* Seq_cst: in one total order with publish() and with the flag and the look of a sleeper. */
+    /* Seq_cst: in one total order with publish() or raise_durable() before, and with the flag and
+     * the look of a sleeper. */
     if (atomic_load_explicit(&view->bell->sleeping, memory_order_seq_cst) == 0)
         return;
     atomic_store_explicit(&view->bell->sleeping, 0, memory_order_seq_cst);
@@ -70,11 +72,11 @@ wait_begin(struct wait_set *set)
         /* Acquire: pairs with wait_word_wake(). Noted before the flag goes up, so that a wake-up
          * after the flag changes the number. */
         set->entries[i].seen = atomic_load_explicit(set->entries[i].word, memory_order_acquire);
-        /* Seq_cst: see publish(); the caller's look at `published` follows in program order. */
+        /* Seq_cst: pairs with shm_wake(); the caller's look at the log follows in program order. */
         if (set->entries[i].sleeping)
             atomic_store_explicit(set->entries[i].sleeping, 1, memory_order_seq_cst);
     }
-    /* The caller's acquire loads are not seq_cst themselves; the fence puts them behind the flag.
+    /* The caller's acquire loads are not seq_cst themselves: the fence puts them behind the flag.
      */
     atomic_thread_fence(memory_order_seq_cst);
 }
@@ -119,8 +121,10 @@ wait_sleep(struct wait_set *set, int64_t deadline_ns)
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
     } else if (set->count == 1) {
         sleep_on_one(set, until_ns);
-    } else if (sleep_on_all(set, until_ns) < 0 && errno == ENOSYS) {
-        /* A kernel before 5.16: the first word alone, in short turns. */
+    } else if (sleep_on_all(set, until_ns) < 0 && errno != EAGAIN && errno != EINTR &&
+               errno != ETIMEDOUT) {
+        /* A kernel before 5.16, or a sandbox that refuses what it does not know: the first word
+         * alone, in short turns. */
         bound_ns = now_ns + FALLBACK_TURN_MS * INT64_C(1000000);
         sleep_on_one(set, until_ns < bound_ns ? until_ns : bound_ns);
     }

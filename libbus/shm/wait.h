@@ -8,7 +8,10 @@
 
 enum { WAIT_WORDS_MAX = 127 }; /* futex_waitv takes 128; one is kept for the caller's own word */
 
-/** Wakes the sleepers of a view, if there are any. Thread: any. Blocks: no. */
+/**
+ * Wakes the sleepers of a view, if there are any. What they are woken for was stored with seq_cst,
+ * or a sleeper may be missed (who then sleeps until his bound). Thread: any. Blocks: no.
+ */
 void shm_wake(struct shm_partition *view);
 
 /**
@@ -32,7 +35,7 @@ struct wait_set {
 /** An empty set. */
 void wait_init(struct wait_set *set);
 
-/** Adds a partition; false when the set is full (the sleep is then cut into short turns). */
+/** Adds a partition; false when the set is full (its news then waits for SHM_SLEEP_BOUND_MS). */
 bool wait_add(struct wait_set *set, const struct shm_partition *view);
 
 /** Adds a private word, for an interruption by another thread of this process. */

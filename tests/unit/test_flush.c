@@ -13,10 +13,21 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct shm_fixture fixture;
 static struct shm_partition writer;
+static int whole_syncs;
+
+/* In the place of the C library's, to see the calls. */
+int
+syncfs(int fd)
+{
+    whole_syncs++;
+    return (int)syscall(SYS_syncfs, fd);
+}
 
 static int64_t
 in_ms(int64_t ms)
@@ -79,6 +90,121 @@ test_flush_covers_rolled_segments(void)
     append_one(&writer);
     CU_ASSERT_EQUAL(shm_flush(&writer, 2, in_ms(10000)), FLUSH_DONE);
     CU_ASSERT_EQUAL(shm_durable_offset(&writer), 2);
+    tear_down();
+}
+
+/* The first segments have lost their slots when somebody flushes at last. */
+static void
+test_flush_covers_segments_without_a_slot(void)
+{
+    set_up(0);
+    for (int i = 0; i < SHM_SLOTS + 2; i++) {
+        append_one(&writer);
+        CU_ASSERT_EQUAL(shm_fixture_spare(&fixture, &writer), 0);
+        CU_ASSERT_EQUAL(shm_roll(&writer, in_ms(10000)), 0);
+    }
+    whole_syncs = 0;
+    CU_ASSERT_EQUAL(shm_flush(&writer, SHM_SLOTS, in_ms(10000)), FLUSH_DONE);
+    CU_ASSERT_EQUAL(whole_syncs, 1);
+    append_one(&writer);
+    CU_ASSERT_EQUAL(shm_flush(&writer, SHM_SLOTS + 3, in_ms(10000)), FLUSH_DONE);
+    CU_ASSERT_EQUAL(whole_syncs, 1);
+    tear_down();
+}
+
+/* A record that a rebuilt log does not have any more: its producer must hear of it. */
+static void
+test_flush_beyond_the_end(void)
+{
+    set_up(0);
+    append_one(&writer);
+    CU_ASSERT_EQUAL(shm_flush(&writer, 2, in_ms(10000)), -BUS_ERR_OFFSET_OUT_OF_RANGE);
+    CU_ASSERT_EQUAL(atomic_load(&writer.control->flush_lock), 0);
+    tear_down();
+}
+
+static struct shm_source plain;
+static enum shm_state ending;
+
+/* The generation ends while the flush waits for a segment; the one that comes may be another. */
+static int
+open_behind_the_end(
+    void *context, int64_t seq, int64_t offset, struct shm_segment **segment, uint32_t *position)
+{
+    shm_fence(&writer, ending);
+    return plain.open(context, seq, offset, segment, position);
+}
+
+static void
+flush_while_it_ends(enum shm_state state, int expected)
+{
+    set_up(0);
+    append_one(&writer);
+    struct shm_partition late;
+    CU_ASSERT_EQUAL_FATAL(shm_fixture_view(&fixture, true, &late), 0);
+    plain = late.source;
+    ending = state;
+    late.source.open = open_behind_the_end;
+    CU_ASSERT_EQUAL(shm_flush(&late, 1, in_ms(10000)), expected);
+    CU_ASSERT_EQUAL(shm_durable_offset(&late), 0);
+    shm_partition_fini(&late);
+    tear_down();
+}
+
+static void
+test_end_during_a_flush(void)
+{
+    flush_while_it_ends(SHM_STATE_FENCED, FLUSH_FENCED);
+    flush_while_it_ends(SHM_STATE_OFFLINE, -BUS_ERR_KAFKA_STORAGE_ERROR);
+}
+
+enum { FLUSHES = 300 };
+static _Atomic uint32_t watched; /* flushes that were looked at */
+
+static void *
+watch_the_lock(void *taken)
+{
+    for (uint32_t flush = 1; flush <= FLUSHES; flush++) {
+        while (atomic_load(&writer.control->durable_seq) != flush)
+            sched_yield();
+        if (atomic_load(&writer.control->flush_lock) != 0)
+            atomic_fetch_add((_Atomic int *)taken, 1);
+        atomic_store(&watched, flush);
+    }
+    return NULL;
+}
+
+/* Whoever is woken can take the lock: else nobody would flush what came during the flush. */
+static void
+test_woken_when_the_lock_is_free(void)
+{
+    set_up(0);
+    pthread_t thread;
+    _Atomic int taken = 0;
+    atomic_store(&watched, 0);
+    append_one(&writer);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, watch_the_lock, (void *)&taken), 0);
+    for (uint32_t flush = 1; flush <= FLUSHES; flush++) {
+        atomic_store(&writer.control->durable_offset, 0);
+        CU_ASSERT_EQUAL(shm_flush(&writer, 1, in_ms(10000)), FLUSH_DONE);
+        while (atomic_load(&watched) != flush)
+            sched_yield();
+    }
+    pthread_join(thread, NULL);
+    CU_ASSERT_EQUAL(taken, 0);
+    tear_down();
+}
+
+/* Who reads what is durable sleeps on the bell, as all readers do. */
+static void
+test_flush_wakes_readers(void)
+{
+    set_up(0);
+    append_one(&writer);
+    atomic_store(&writer.bell->sleeping, 1);
+    CU_ASSERT_EQUAL(shm_flush(&writer, 1, in_ms(10000)), FLUSH_DONE);
+    CU_ASSERT_EQUAL(atomic_load(&writer.control->wake_seq), 1);
+    CU_ASSERT_EQUAL(atomic_load(&writer.bell->sleeping), 0);
     tear_down();
 }
 
@@ -244,6 +370,11 @@ test_no_sleeper_no_call(void)
 static const struct unit_case cases[] = {
     {"a flush raises the durable offset to the tail", test_flush_raises_the_durable_offset},
     {"a flush covers segments that were rolled", test_flush_covers_rolled_segments},
+    {"a flush covers segments without a slot", test_flush_covers_segments_without_a_slot},
+    {"a flush beyond the end is refused", test_flush_beyond_the_end},
+    {"a flush in a generation that ends meanwhile is void", test_end_during_a_flush},
+    {"those who wait are woken when the lock is free", test_woken_when_the_lock_is_free},
+    {"a flush wakes readers of what is durable", test_flush_wakes_readers},
     {"a memory topic needs no flush", test_memory_needs_no_flush},
     {"those who wait do so until their deadline", test_flush_waits_for_the_one_who_does_it},
     {"a failed flush is final", test_failed_flush_is_final},
