@@ -35,6 +35,13 @@ damaged(void)
 }
 
 static int
+missing(void)
+{
+    return err_set(BUS_ERR_CORRUPT_MESSAGE,
+        "a page of the segment is missing: its file was cut off, or the disk failed");
+}
+
+static int
 check_state(const struct shm_control *control)
 {
     /* Acquire: pairs with the store in shm_fence(). */
@@ -109,9 +116,10 @@ seal(struct shm_partition *view, const struct shm_tail *tail)
     if (!tail->has_spare)
         return no_room(view);
     uint64_t seen = SHM_PUBLISHED(tail->position, (uint32_t)(tail->end_offset - tail->base_offset));
-    /* Release: as for a publish. A failure means that shm_fence() was faster, or damage. */
+    /* Release: as for a publish. A failure means that shm_fence() was faster, or damage. Acquire:
+     * the state that it set before the seal is seen by the next look. */
     if (!atomic_compare_exchange_strong_explicit(&slot->published, &seen, seen | SHM_SEALED,
-            memory_order_release, memory_order_relaxed) &&
+            memory_order_acq_rel, memory_order_acquire) &&
         !(seen & SHM_SEALED))
         return damaged();
     return 0;
@@ -159,7 +167,9 @@ find_room(struct shm_partition *view, size_t bytes, bool roll_only, struct place
         place->seq = tail.seq;
         return NEED_SEGMENT;
     }
-    if (tail.position + (uint64_t)bytes > segment->capacity || segment->damaged)
+    if (segment->damaged)
+        return missing();
+    if (tail.position + (uint64_t)bytes > segment->capacity)
         return damaged();
     *place = (struct place){.slot = &control->slots[(uint64_t)tail.seq % SHM_SLOTS],
         .segment = segment,
@@ -209,7 +219,8 @@ static int
 enter(struct shm_partition *view, size_t bytes, bool roll_only, int64_t deadline_ns,
     struct place *place)
 {
-    for (;;) {
+    /* More turns than there are segments to map: somebody plays with the control page. */
+    for (int turn = 0; turn < SHM_SLOTS; turn++) {
         enum shm_lock_outcome lock = shm_lock(&view->control->append_lock, deadline_ns);
         if (lock == SHM_LOCK_TIMED_OUT)
             return APPEND_BUSY;
@@ -231,20 +242,24 @@ enter(struct shm_partition *view, size_t bytes, bool roll_only, int64_t deadline
         if (rc < 0)
             return rc;
     }
+    return damaged();
 }
 
 /* Moves the published end over the new batch. Seq_cst: the release makes the bytes visible to the
  * acquire in shm_slot_read(), and the total order with wait.c's flag makes sure that either we see
  * the sleeper or the sleeper sees the batch. */
 static int
-publish(const struct place *place, size_t bytes, uint32_t offsets)
+publish(const struct shm_partition *view, const struct place *place, size_t bytes, uint32_t offsets)
 {
+    /* Where a page was missing the guard put one of our own, and the batch is nowhere else. */
+    if (place->segment->damaged)
+        return missing();
     uint64_t seen = place->published;
     uint64_t next = SHM_PUBLISHED(
         place->position + (uint32_t)bytes, SHM_PUBLISHED_COUNT(place->published) + offsets);
     if (atomic_compare_exchange_strong_explicit(
             &place->slot->published, &seen, next, memory_order_seq_cst, memory_order_relaxed))
-        return 0;
+        return view->damaged ? damaged() : 0;
     return seen & SHM_SEALED ? APPEND_FENCED : damaged();
 }
 
@@ -296,7 +311,7 @@ shm_append(struct shm_partition *view, const struct append_batch *batch, int64_t
         result->log_append_time_ms = clock_wall_ms();
         batch_stamp_log_append(bytes, batch->size_bytes, result->log_append_time_ms);
     }
-    rc = publish(&place, batch->size_bytes, batch->offsets);
+    rc = publish(view, &place, batch->size_bytes, batch->offsets);
     shm_unlock(&control->append_lock);
     if (rc != 0)
         return rc;
@@ -341,7 +356,7 @@ shm_loan_commit(struct shm_partition *view, struct append_loan *loan, uint32_t o
         .position = SHM_PUBLISHED_POSITION(loan->published),
     };
     place.limit = atomic_load_explicit(&place.slot->limit, memory_order_relaxed);
-    int rc = publish(&place, loan->size_bytes, offsets);
+    int rc = publish(view, &place, loan->size_bytes, offsets);
     shm_unlock(&view->control->append_lock);
     if (rc == APPEND_FENCED)
         return err_set(BUS_ERR_EVICTED,
@@ -374,8 +389,9 @@ void
 shm_fence(struct shm_partition *view, enum shm_state state)
 {
     struct shm_control *control = view->control;
-    /* Release: pairs with the acquire loads of `state`. */
-    atomic_store_explicit(&control->state, (uint32_t)state, memory_order_release);
+    /* Before the seals, so that whoever meets one finds out why. Seq_cst: pairs with the look in
+     * shm_slot_prepare(), and is the release for the acquire loads of `state`. */
+    atomic_store_explicit(&control->state, (uint32_t)state, memory_order_seq_cst);
     /* Seq_cst: after this no compare-and-swap of publish() can succeed in any slot. */
     for (int i = 0; i < SHM_SLOTS; i++)
         atomic_fetch_or_explicit(&control->slots[i].published, SHM_SEALED, memory_order_seq_cst);

@@ -153,12 +153,18 @@ shm_slot_prepare(struct shm_control *control, int64_t seq, int64_t base_offset, 
     uint32_t count, uint32_t limit)
 {
     struct shm_slot *slot = &control->slots[seq % SHM_SLOTS];
-    /* No one reads the other words before the number is right. */
+    /* No one believes the other words before the number is right. The fence pairs with the one in
+     * shm_slot_read(). */
     atomic_store_explicit(&slot->seq, -1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&slot->base_offset, base_offset, memory_order_relaxed);
     atomic_store_explicit(&slot->published, SHM_PUBLISHED(position, count), memory_order_relaxed);
     atomic_store_explicit(&slot->limit, limit, memory_order_relaxed);
-    /* Release: pairs with the acquire of `seq` in partition.c's slot_read(). */
+    /* Release: pairs with the acquire of `seq` in shm_slot_read(). */
     atomic_store_explicit(&slot->seq, seq, memory_order_release);
+    /* Seq_cst, as in shm_fence(), which a client may be at after a failed flush: either it still
+     * meets this slot and seals it, or its state is seen here. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&control->state, memory_order_seq_cst) != SHM_STATE_OPEN)
+        atomic_fetch_or_explicit(&slot->published, SHM_SEALED, memory_order_seq_cst);
 }

@@ -62,7 +62,7 @@ struct shm_slot {
 };
 
 struct shm_control {
-    /* Identity: written before the object gets its name, never again. */
+    /* Identity: written before anybody else gets the object, never again. */
     uint64_t magic;
     uint32_t layout;
     int32_t partition;
@@ -109,9 +109,10 @@ struct shm_control {
     struct shm_slot slots[SHM_SLOTS];
 };
 
-/** Shared with everybody; the worst that scribbling here does is a needless wake-up call. */
+/** Shared with everybody; the worst that scribbling here, or cutting the object off, does is a
+ * needless wake-up call or a sleep of SHM_SLEEP_BOUND_MS. */
 struct shm_bell {
-    uint64_t magic;
+    uint64_t magic; /* for people who look at /dev/shm: no reader may make others refuse the page */
     uint8_t unused[56];
     _Atomic uint32_t sleeping; /* 1: somebody may sleep on wake_seq */
 };
@@ -148,18 +149,17 @@ struct shm_control_options {
 /**
  * Creates the shared-memory object `name` ("/shmbus…") with a fresh control page, mode 0600.
  * Returns its fd, O_RDWR, which the caller owns, or a failure (BUS_ERR_SYSTEM with EEXIST when the
- * name is taken). The page has no segments yet: shm_slot_prepare() and shm_slot_activate() follow.
+ * name is taken). The page has no segments yet: shm_slot_prepare() follows, before anybody gets it.
  */
 int shm_control_create(const char *name, const struct shm_control_options *options);
 
 /** Creates the bell object `name`. Returns its fd or a failure. */
 int shm_bell_create(const char *name);
 
-/**
- * Opens an object by name: read-only or read-write. Outcome SHM_OBJECT_NONE when there is none;
- * else the fd or a failure.
- */
+/** What shm_object_open() returns when there is no object of the name. */
 enum { SHM_OBJECT_NONE = -2000 };
+
+/** Opens an object by name. Returns its fd, SHM_OBJECT_NONE, or a failure. Gives the fd. */
 int shm_object_open(const char *name, bool writable);
 
 /** Removes a name; those who map the object keep it. An absent name is no failure. */
@@ -177,7 +177,8 @@ int shm_boot_id(uint8_t boot_id[SHM_ID_BYTES]);
 
 /**
  * busd: puts a reserved segment into its slot, as the spare (base_offset -1) or with its base. The
- * slot must not be in use by a segment that writers still need (seq - SHM_SLOTS is closed).
+ * slot must not be in use by a segment that writers still need (seq - SHM_SLOTS is closed). In a
+ * generation that is over the slot comes out sealed.
  */
 void shm_slot_prepare(struct shm_control *control, int64_t seq, int64_t base_offset,
     uint32_t position, uint32_t count, uint32_t limit);

@@ -30,7 +30,7 @@ cursor_seek(struct cursor *cursor, int64_t offset)
     shm_segment_unref(&cursor->segment);
     cursor->offset = offset;
     cursor->position = cursor->end = 0;
-    cursor->end_offset = 0;
+    cursor->end_offset = cursor->needed = 0;
 }
 
 /* The offset that readers of this isolation stop at. */
@@ -186,6 +186,7 @@ parse(struct cursor *cursor, const uint8_t **bytes, struct batch_header *header)
     int64_t next = batch_next_offset(header);
     if (next > cursor->end_offset || (segment->base_offset > header->base_offset))
         return damage(cursor, "its offset does not belong here");
+    cursor->needed = next;
     if (next > cursor->offset && next > visible_end(cursor))
         return CURSOR_EMPTY;
     cursor->position += (uint32_t)batch_bytes(header);
@@ -215,18 +216,28 @@ cursor_next(struct cursor *cursor, const uint8_t **bytes, struct batch_header *h
     return err_set(BUS_ERR_CORRUPT_MESSAGE, "the control page is damaged");
 }
 
+/* Whether the batch at the position may be given. */
+static bool
+is_visible(const struct cursor *cursor)
+{
+    int64_t end = visible_end(cursor);
+    return end > cursor->offset && end >= cursor->needed;
+}
+
 bool
 cursor_ready(const struct cursor *cursor)
 {
     const struct shm_segment *segment = cursor->segment;
-    if (!segment || segment->next_offset >= 0)
+    if (!segment)
         return true;
+    if (segment->next_offset >= 0)
+        return cursor->position >= segment->end || is_visible(cursor);
     const struct shm_control *control = cursor->view->control;
     struct shm_tail tail;
     if (!shm_slot_read(control, segment->seq, &tail))
         return true;
     if (tail.position > cursor->position)
-        return visible_end(cursor) > cursor->offset;
+        return is_visible(cursor);
     if (!tail.sealed)
         return false;
     /* Acquire: pairs with shm_fence() and with advance(). */

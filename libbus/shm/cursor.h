@@ -27,6 +27,7 @@ struct cursor {
     uint32_t position;           /* in the segment */
     uint32_t end;                /* bytes of the segment known to be readable */
     int64_t end_offset;          /* the offset at `end` */
+    int64_t needed;              /* must be visible before the batch at `position` is given */
     enum cursor_isolation isolation;
 };
 

@@ -16,7 +16,14 @@
 struct region {
     _Atomic uintptr_t start;
     _Atomic size_t bytes;
-    bool *_Atomic damaged;
+    volatile bool *_Atomic damaged;
+};
+
+/* A copy of a region. */
+struct mapping {
+    uintptr_t start;
+    size_t bytes;
+    volatile bool *damaged;
 };
 
 enum { CHUNK_REGIONS = 256, CHUNKS_MAX = GUARD_REGIONS_MAX / CHUNK_REGIONS };
@@ -27,20 +34,30 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous;
 static bool installed;
 
-/* Acquire pairs with the release in guard_add(): bytes and damaged are set when start is. */
+/* Copies a region, unless it is free or changes hands meanwhile. Acquire: pairs with the releases
+ * in guard_add(); whoever read a later bytes or damaged here sees that the start is gone. */
+static bool
+region_read(struct region *region, struct mapping *mapping)
+{
+    mapping->start = atomic_load_explicit(&region->start, memory_order_acquire);
+    mapping->bytes = atomic_load_explicit(&region->bytes, memory_order_acquire);
+    mapping->damaged = atomic_load_explicit(&region->damaged, memory_order_acquire);
+    return mapping->start != 0 &&
+           atomic_load_explicit(&region->start, memory_order_relaxed) == mapping->start;
+}
+
 static struct region *
-region_at(uintptr_t address)
+region_at(uintptr_t address, struct mapping *mapping)
 {
     for (int c = 0; c < CHUNKS_MAX; c++) {
+        /* Acquire: pairs with free_region(). */
         struct region *chunk = atomic_load_explicit(&chunks[c], memory_order_acquire);
         if (!chunk)
             return NULL;
-        for (int i = 0; i < CHUNK_REGIONS; i++) {
-            uintptr_t start = atomic_load_explicit(&chunk[i].start, memory_order_acquire);
-            if (start && address >= start &&
-                address - start < atomic_load_explicit(&chunk[i].bytes, memory_order_relaxed))
+        for (int i = 0; i < CHUNK_REGIONS; i++)
+            if (region_read(&chunk[i], mapping) && address >= mapping->start &&
+                address - mapping->start < mapping->bytes)
                 return &chunk[i];
-        }
     }
     return NULL;
 }
@@ -48,13 +65,18 @@ region_at(uintptr_t address)
 static void
 pass_on(int number, siginfo_t *info, void *context)
 {
-    if (previous.sa_flags & SA_SIGINFO) {
-        previous.sa_sigaction(number, info, context);
-    } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-        previous.sa_handler(number);
-    } else {
+    bool is_fault = info->si_code > 0;
+    if (previous.sa_handler == SIG_IGN && !is_fault)
+        return;
+    if (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN) {
         /* The default action happens when the faulting instruction runs again. */
         signal(number, SIG_DFL);
+        if (!is_fault)
+            raise(number);
+    } else if (previous.sa_flags & SA_SIGINFO) {
+        previous.sa_sigaction(number, info, context);
+    } else {
+        previous.sa_handler(number);
     }
 }
 
@@ -62,22 +84,32 @@ static void
 on_bus_error(int number, siginfo_t *info, void *context)
 {
     int saved_errno = errno;
-    struct region *region = region_at((uintptr_t)info->si_addr);
-    if (!region) {
+    struct mapping mapping;
+    /* A signal that was sent has no address: there its sender wrote what he liked. */
+    if (info->si_code <= 0 || !region_at((uintptr_t)info->si_addr, &mapping)) {
         pass_on(number, info, context);
         errno = saved_errno;
         return;
     }
-    uintptr_t start = atomic_load_explicit(&region->start, memory_order_relaxed);
-    size_t bytes = atomic_load_explicit(&region->bytes, memory_order_relaxed);
-    bool *damaged = atomic_load_explicit(&region->damaged, memory_order_relaxed);
-    *(volatile bool *)damaged = true;
+    *mapping.damaged = true;
     /* The address is our own mapping, so the conversion gives back the pointer it came from. */
-    void *zeros = mmap((void *)start, bytes, PROT_READ | PROT_WRITE,
+    void *zeros = mmap((void *)mapping.start, mapping.bytes, PROT_READ | PROT_WRITE,
         MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (zeros == MAP_FAILED)
         signal(number, SIG_DFL);
     errno = saved_errno;
+}
+
+static void
+lock_regions(void)
+{
+    pthread_mutex_lock(&mutex);
+}
+
+static void
+unlock_regions(void)
+{
+    pthread_mutex_unlock(&mutex);
 }
 
 static void
@@ -87,6 +119,8 @@ install(void)
     action.sa_sigaction = on_bus_error;
     sigemptyset(&action.sa_mask);
     sigaction(SIGBUS, &action, &previous);
+    /* The child of a fork must not find the mutex held by a thread that it does not have. */
+    pthread_atfork(lock_regions, unlock_regions, unlock_regions);
     installed = true;
 }
 
@@ -112,16 +146,16 @@ free_region(void)
 }
 
 int
-guard_add(void *start, size_t bytes, bool *damaged)
+guard_add(void *start, size_t bytes, volatile bool *damaged)
 {
     pthread_mutex_lock(&mutex);
     if (!installed)
         install();
     struct region *region = free_region();
     if (region) {
-        atomic_store_explicit(&region->bytes, bytes, memory_order_relaxed);
-        atomic_store_explicit(&region->damaged, damaged, memory_order_relaxed);
-        /* Release: pairs with region_at(). */
+        /* Release, all three: pairs with region_read(). */
+        atomic_store_explicit(&region->bytes, bytes, memory_order_release);
+        atomic_store_explicit(&region->damaged, damaged, memory_order_release);
         atomic_store_explicit(&region->start, (uintptr_t)start, memory_order_release);
     }
     pthread_mutex_unlock(&mutex);
@@ -135,7 +169,8 @@ void
 guard_remove(void *start)
 {
     pthread_mutex_lock(&mutex);
-    struct region *region = region_at((uintptr_t)start);
+    struct mapping mapping;
+    struct region *region = region_at((uintptr_t)start, &mapping);
     if (region)
         atomic_store_explicit(&region->start, 0, memory_order_relaxed);
     pthread_mutex_unlock(&mutex);

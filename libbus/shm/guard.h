@@ -4,7 +4,8 @@
  * Whoever may write a file may also truncate it, and then touching the lost pages raises SIGBUS in
  * every process that maps it; so does a read error of the disk. The guard's handler puts zero pages
  * in the place of the whole mapping and sets the owner's flag: the reader finds no valid batch and
- * reports damage. A SIGBUS elsewhere goes to the handler that was there before.
+ * reports damage. A SIGBUS elsewhere goes to the handler that was there before. While a thread
+ * blocks SIGBUS the kernel asks no handler and kills: whoever blocks all signals leaves it out.
  */
 #ifndef SHM_GUARD_H
 #define SHM_GUARD_H
@@ -19,7 +20,7 @@ enum { GUARD_REGIONS_MAX = 65536 };
  * guard_remove(). The first call installs the handler. Returns 0 or -BUS_ERR_LIMIT_REACHED.
  * Thread: any.
  */
-int guard_add(void *start, size_t bytes, bool *damaged);
+int guard_add(void *start, size_t bytes, volatile bool *damaged);
 
 /** Ends the watch; before munmap(). Thread: any. */
 void guard_remove(void *start);

@@ -11,16 +11,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Maps one page of `fd` under the guard. A file that is too short is refused here; one that is cut
- * later is the guard's business. */
+/* A control page that is too short is refused here; what is cut off later is the guard's business.
+ * A bell may have been cut off by any reader, who must not keep others away: it is made whole. */
 static int
-page_map(int fd, bool writable, const char *what, bool *damaged, void **page)
+page_check(int fd, bool is_bell, const char *what)
 {
     struct stat status;
     if (fstat(fd, &status) < 0)
         return err_sys(errno, "look at the %s page", what);
-    if (status.st_size < SHM_PAGE_BYTES)
+    if (status.st_size >= SHM_PAGE_BYTES)
+        return 0;
+    if (!is_bell)
         return err_set(BUS_ERR_CORRUPT_MESSAGE, "the %s page is cut off", what);
+    return ftruncate(fd, SHM_PAGE_BYTES) < 0 ? err_sys(errno, "make the %s page whole", what) : 0;
+}
+
+/* Maps one page of `fd` under the guard. */
+static int
+page_map(int fd, bool writable, const char *what, volatile bool *damaged, void **page)
+{
     int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
     void *fresh = mmap(NULL, SHM_PAGE_BYTES, protection, MAP_SHARED, fd, 0);
     if (fresh == MAP_FAILED)
@@ -49,15 +58,17 @@ shm_partition_init(struct shm_partition *view, struct shm_partition_fds fds, boo
 {
     *view = (struct shm_partition){.writable = writable, .source = source};
     void *control = NULL, *bell = NULL;
-    int rc = page_map(fds.control, writable, "control", &view->damaged, &control);
+    int rc = page_check(fds.control, false, "control");
     if (rc == 0)
-        rc = page_map(fds.bell, true, "bell", &view->damaged, &bell);
+        rc = page_map(fds.control, writable, "control", &view->damaged, &control);
+    if (rc == 0)
+        rc = page_check(fds.bell, true, "bell");
+    if (rc == 0)
+        rc = page_map(fds.bell, true, "bell", &view->deaf, &bell);
     close(fds.control);
     close(fds.bell);
     if (rc == 0)
         rc = shm_control_check(control, topic_id, partition);
-    if (rc == 0 && ((struct shm_bell *)bell)->magic != SHM_BELL_MAGIC)
-        rc = err_set(BUS_ERR_CORRUPT_MESSAGE, "the bell page has no marker");
     view->control = control;
     view->bell = bell;
     if (rc < 0)
@@ -114,22 +125,28 @@ shm_slot_read(const struct shm_control *control, int64_t seq, struct shm_tail *t
     /* Acquire: pairs with the release in shm_slot_prepare(). */
     if (seq < 0 || atomic_load_explicit(&slot->seq, memory_order_acquire) != seq)
         return false;
+    /* Acquire: pairs with the publish in append.c; bytes below the position are complete. The limit
+     * is read behind it: it only grows, so it is at least what the publisher stayed below. */
+    uint64_t published = atomic_load_explicit(&slot->published, memory_order_acquire);
     tail->seq = seq;
     tail->base_offset = atomic_load_explicit(&slot->base_offset, memory_order_relaxed);
     tail->limit = atomic_load_explicit(&slot->limit, memory_order_relaxed);
-    /* Acquire: pairs with the publish in append.c; bytes below the position are complete. */
-    uint64_t published = atomic_load_explicit(&slot->published, memory_order_acquire);
     tail->position = SHM_PUBLISHED_POSITION(published);
     tail->sealed = (published & SHM_SEALED) != 0;
-    tail->end_offset = tail->base_offset + SHM_PUBLISHED_COUNT(published);
+    /* Unsigned, since a base that makes no sense may wrap. */
+    tail->end_offset = (int64_t)((uint64_t)tail->base_offset + SHM_PUBLISHED_COUNT(published));
+    /* Pairs with the fence in shm_slot_prepare(): who read a word of the next segment here sees
+     * that the number is gone. */
+    atomic_thread_fence(memory_order_acquire);
     return atomic_load_explicit(&slot->seq, memory_order_relaxed) == seq;
 }
 
 static bool
 is_sane(const struct shm_tail *tail)
 {
-    return tail->base_offset >= 0 && tail->base_offset <= INT64_MAX - UINT32_MAX &&
-           tail->position <= tail->limit && tail->limit <= SHM_SEGMENT_BYTES_MAX;
+    return tail->seq < INT64_MAX && tail->base_offset >= 0 &&
+           tail->base_offset <= INT64_MAX - UINT32_MAX && tail->position <= tail->limit &&
+           tail->limit <= SHM_SEGMENT_BYTES_MAX;
 }
 
 int
@@ -144,7 +161,8 @@ shm_partition_tail(const struct shm_partition *view, struct shm_tail *tail)
         int64_t seq = atomic_load_explicit(&control->active_seq, memory_order_acquire);
         found = shm_slot_read(control, seq, tail);
     }
-    /* Acquire: pairs with the store in shm_fence(); what it sealed is seen sealed. */
+    /* Behind the slot: shm_fence() sets the state before it seals, so whoever saw its seal sees its
+     * state. Acquire: the spare is read behind both. */
     uint32_t state = atomic_load_explicit(&control->state, memory_order_acquire);
     if (!found || !is_sane(tail) || state < SHM_STATE_OPEN || state > SHM_STATE_DELETED ||
         view->damaged)

@@ -28,7 +28,8 @@ struct shm_partition {
     struct shm_control *control; /* const to readers: the mapping is read-only */
     struct shm_bell *bell;
     bool writable;                           /* control and segments are mapped for writing */
-    bool damaged;                            /* set by the guard */
+    volatile bool damaged;                   /* set by the guard: the control page is lost */
+    volatile bool deaf;                      /* or the bell is: sleeps last until their bound */
     struct shm_segment *segments[SHM_SLOTS]; /* slot → segment or NULL; a reference each */
     struct shm_source source;
 };
@@ -40,8 +41,9 @@ struct shm_partition_fds {
 };
 
 /**
- * Maps the pages (takes the fds, also on failure) and checks them. `topic_id` as for
- * shm_control_check(). Returns 0 or a failure.
+ * Maps the pages (takes the fds, also on failure) and checks the control page; nothing that a
+ * reader does to the bell is a failure. `topic_id` as for shm_control_check(). Returns 0 or a
+ * failure. The view must not move in memory before shm_partition_fini().
  */
 int shm_partition_init(struct shm_partition *view, struct shm_partition_fds fds, bool writable,
     const uint8_t *topic_id, int32_t partition, struct shm_source source);

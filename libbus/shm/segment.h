@@ -21,7 +21,7 @@ struct shm_segment {
     int fd;              /* owned */
     int references;      /* owners in this process; guarded by the owner's lock */
     bool writable;
-    bool damaged; /* set by the guard when a page was missing */
+    volatile bool damaged; /* set by the guard when a page was missing */
 };
 
 /**

@@ -428,7 +428,7 @@ test_scribbled_control_page(void)
     /* Every word of the page in turn, with values that hurt: nothing crashes, hangs or reads
      * outside the mapping. The partition itself is at the mercy of who may write it. */
     static const uint64_t values[] = {0, 1, UINT64_MAX, UINT64_C(0x7fffffff7fffffff),
-        UINT64_C(0x8000000000000000), UINT64_C(0x00ffffff00000010)};
+        UINT64_C(0x8000000000000000), UINT64_C(0x00ffffff00000010), INT64_MAX};
     for (size_t at = 64; at < sizeof saved; at += 8) {
         for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
             struct batch_builder builder;
@@ -448,6 +448,122 @@ test_scribbled_control_page(void)
     }
     cursor_seek(&cursor, 0);
     expect_batch(0, 1);
+    tear_down();
+}
+
+/* The page that was missing took the bytes, and they are nowhere else. */
+static void
+test_batch_into_a_missing_page(void)
+{
+    set_up(0, 0);
+    CU_ASSERT_EQUAL(append(1, 0, 100), APPEND_DONE);
+    CU_ASSERT_EQUAL(ftruncate(writer.segments[0]->fd, 0), 0);
+    CU_ASSERT_EQUAL(append(1, 1, 100), -BUS_ERR_CORRUPT_MESSAGE);
+    CU_ASSERT_EQUAL(append(1, 1, 100), -BUS_ERR_CORRUPT_MESSAGE);
+    struct shm_tail tail;
+    CU_ASSERT_EQUAL(shm_partition_tail(&reader, &tail), 0);
+    CU_ASSERT_EQUAL(tail.end_offset, 1);
+    CU_ASSERT_EQUAL(atomic_load(&reader.control->append_lock), 0);
+    tear_down();
+}
+
+static void
+test_loan_of_a_missing_page(void)
+{
+    set_up(0, 0);
+    struct append_loan loan;
+    CU_ASSERT_EQUAL(shm_loan_begin(&writer, 200, soon(), &loan), APPEND_DONE);
+    CU_ASSERT_EQUAL(ftruncate(writer.segments[0]->fd, 0), 0);
+    memset(loan.bytes, 'z', loan.size_bytes);
+    CU_ASSERT_EQUAL(shm_loan_commit(&writer, &loan, 1), -BUS_ERR_CORRUPT_MESSAGE);
+    struct shm_tail tail;
+    CU_ASSERT_EQUAL(shm_partition_tail(&reader, &tail), 0);
+    CU_ASSERT_EQUAL(tail.end_offset, 0);
+    tear_down();
+}
+
+static void
+cut_off(const char *object)
+{
+    int fd = shm_object_open(object, true);
+    CU_ASSERT_EQUAL(ftruncate(fd, 0), 0);
+    close(fd);
+}
+
+/* Publishing into the page that the guard put there would be told as a success. */
+static void
+test_control_page_cut_off_under_a_loan(void)
+{
+    set_up(0, 0);
+    struct append_loan loan;
+    CU_ASSERT_EQUAL(shm_loan_begin(&writer, 200, soon(), &loan), APPEND_DONE);
+    cut_off(fixture.control_name);
+    CU_ASSERT_EQUAL(shm_loan_commit(&writer, &loan, 1), -BUS_ERR_CORRUPT_MESSAGE);
+    tear_down();
+}
+
+/* Every reader may write the bell. */
+static void
+test_bell_harms_nobody(void)
+{
+    set_up(0, 0);
+    struct shm_partition late;
+    CU_ASSERT_EQUAL(append(1, 0, 10), APPEND_DONE);
+    memset((void *)reader.bell, 0, SHM_PAGE_BYTES);
+    CU_ASSERT_EQUAL_FATAL(shm_fixture_view(&fixture, true, &late), 0);
+    shm_partition_fini(&late);
+    cut_off(fixture.bell_name);
+    CU_ASSERT_EQUAL(append(1, 1, 10), APPEND_DONE);
+    CU_ASSERT(writer.deaf);
+    CU_ASSERT_FALSE(writer.damaged);
+    CU_ASSERT_EQUAL_FATAL(shm_fixture_view(&fixture, true, &late), 0);
+    int64_t base;
+    CU_ASSERT_EQUAL(append_to(&late, 1, 2, 10, &base), APPEND_DONE);
+    CU_ASSERT_FALSE(late.deaf);
+    shm_partition_fini(&late);
+    for (int i = 0; i < 3; i++)
+        expect_batch(i, 1);
+    tear_down();
+}
+
+/* busd prepares a spare while a client, whose flush failed, ends the generation. */
+static void
+test_spare_behind_the_fence(void)
+{
+    set_up(0, 0);
+    shm_fence(&writer, SHM_STATE_OFFLINE);
+    CU_ASSERT_EQUAL(shm_fixture_spare(&fixture, &writer), 0);
+    struct shm_tail spare;
+    CU_ASSERT_FATAL(shm_slot_read(writer.control, 1, &spare));
+    CU_ASSERT(spare.sealed);
+    tear_down();
+}
+
+/* Else the one who waits for it would spin. */
+static void
+test_not_ready_before_it_is_visible(void)
+{
+    set_up(0, 0);
+    struct shm_tail tail;
+    CU_ASSERT_EQUAL(append(4, 0, 10), APPEND_DONE);
+    cursor_fini(&cursor);
+    cursor_init(&cursor, &reader, 0, CURSOR_DURABLE);
+    atomic_store(&writer.control->durable_offset, 2); /* within the batch */
+    CU_ASSERT_EQUAL(next_outcome(), CURSOR_EMPTY);
+    CU_ASSERT_FALSE(cursor_ready(&cursor));
+    /* The same in a segment that is known to be closed. */
+    CU_ASSERT_EQUAL(shm_fixture_spare(&fixture, &writer), 0);
+    CU_ASSERT_EQUAL(shm_roll(&writer, soon()), 0);
+    CU_ASSERT(shm_slot_read(writer.control, 0, &tail));
+    shm_fixture_close(&fixture, 0, &tail);
+    atomic_store(&writer.control->durable_offset, 0);
+    cursor_seek(&cursor, 1);
+    CU_ASSERT_EQUAL(next_outcome(), CURSOR_EMPTY);
+    CU_ASSERT_EQUAL(cursor.segment->next_offset, 4);
+    CU_ASSERT_FALSE(cursor_ready(&cursor));
+    atomic_store(&writer.control->durable_offset, 4);
+    CU_ASSERT(cursor_ready(&cursor));
+    expect_batch(0, 4);
     tear_down();
 }
 
@@ -527,6 +643,12 @@ static const struct unit_case cases[] = {
     {"damaged batches are refused", test_damaged_batches_are_refused},
     {"a scribbled control page harms nobody", test_scribbled_control_page},
     {"a truncated segment is damage, not death", test_truncated_segment},
+    {"a batch that met a missing page is not published", test_batch_into_a_missing_page},
+    {"a loan that met a missing page is not published", test_loan_of_a_missing_page},
+    {"a control page cut off under a loan", test_control_page_cut_off_under_a_loan},
+    {"what readers do to the bell harms nobody", test_bell_harms_nobody},
+    {"a spare that comes behind the fence is sealed", test_spare_behind_the_fence},
+    {"what is not visible makes no reader ready", test_not_ready_before_it_is_visible},
     {"writers side by side make one log", test_writers_side_by_side},
     {NULL, NULL},
 };

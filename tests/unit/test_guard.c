@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,6 +65,32 @@ test_elsewhere_it_still_kills(void)
     close(fd);
 }
 
+/* The sender of a signal fills its words as he likes, the address among them. */
+static void
+test_sent_signal_is_no_fault(void)
+{
+    int fd, status = 0;
+    bool *damaged = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CU_ASSERT_PTR_NOT_EQUAL_FATAL(damaged, MAP_FAILED);
+    void *bytes = map_file(&fd, PAGE);
+    CU_ASSERT_EQUAL(guard_add(bytes, PAGE, damaged), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(STDERR_FILENO); /* a sanitizer tells of it */
+        siginfo_t info = {.si_signo = SIGBUS, .si_code = SI_QUEUE};
+        info.si_addr = bytes;
+        syscall(SYS_rt_sigqueueinfo, getpid(), SIGBUS, &info);
+        _exit(0);
+    }
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_FALSE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CU_ASSERT_FALSE(*damaged);
+    guard_remove(bytes);
+    munmap(bytes, PAGE);
+    munmap(damaged, PAGE);
+    close(fd);
+}
+
 static void
 test_many_regions(void)
 {
@@ -84,6 +111,7 @@ test_many_regions(void)
 static const struct unit_case cases[] = {
     {"a truncated file reads as zeros", test_truncated_file_reads_as_zeros},
     {"outside the regions the signal does what it did", test_elsewhere_it_still_kills},
+    {"a signal that was sent is no fault", test_sent_signal_is_no_fault},
     {"many regions come and go", test_many_regions},
     {NULL, NULL},
 };
