@@ -55,7 +55,10 @@ const uint8_t *bus_topics_id(const struct bus_topics *topics, size_t index);
 /** Its number of partitions. */
 int32_t bus_topics_partitions(const struct bus_topics *topics, size_t index);
 
-/** What is known about a partition now; offsets -1 while unknown. */
+/**
+ * What is known about a partition now; offsets are -1 while unknown, and the durable one also for
+ * those who may not read the partition.
+ */
 struct bus_partition_state {
     int64_t log_start_offset; /* oldest record kept */
     int64_t end_offset;       /* next offset to be written */
@@ -64,7 +67,7 @@ struct bus_partition_state {
     int32_t leader_epoch;
 };
 
-/** Reads the state of one partition. */
+/** Reads the state of one partition. In C++ say `struct bus_partition_state`. */
 int bus_partition_state(
     struct bus *bus, const char *topic, int32_t partition, struct bus_partition_state *state);
 
@@ -117,7 +120,7 @@ struct bus_status {
     int32_t connections;
 };
 
-/** Asks busd. */
+/** Asks busd. In C++ say `struct bus_status`, since the function has the same name. */
 int bus_status(struct bus *bus, struct bus_status *status);
 
 #ifdef __cplusplus

@@ -38,7 +38,10 @@ int bus_config_set(struct bus_config *config, const char *name, const char *valu
 /** The value in force (set or default) as text, borrowed until the next set; NULL: no such name. */
 const char *bus_config_get(const struct bus_config *config, const char *name);
 
-/** One row of the table of client settings; all strings static. */
+/**
+ * One row of the table of client settings; all strings static. In C++ say `struct bus_config_row`,
+ * since a function has the same name.
+ */
 struct bus_config_row {
     const char *name;
     const char *type; /* "int", "bool", "enum", "string" */
@@ -53,7 +56,11 @@ struct bus_config_row {
  */
 int bus_config_row(size_t index, struct bus_config_row *row);
 
-/** A connection to busd; producers and consumers share it. */
+/**
+ * A connection to busd; producers and consumers share it. It has a thread of its own, which waits
+ * for busd's answers and takes no signals. After fork() the child may use no handle of the parent:
+ * it opens its own (the parent's may be left open until exec or exit).
+ */
 struct bus;
 
 /**
@@ -68,7 +75,7 @@ int bus_open(const struct bus_config *config, struct bus **bus);
 
 /**
  * Closes the connection. Producers and consumers of it must be closed before. Thread: owner.
- * Blocks: no.
+ * Blocks: until the thread of the connection has ended, which nothing holds up.
  */
 void bus_close(struct bus **bus);
 

@@ -61,8 +61,9 @@ int bus_consumer_open(
 void bus_consumer_close(struct bus_consumer **consumer);
 
 /**
- * Replaces what is assigned; count 0 assigns nothing. Fails with UNKNOWN_TOPIC_OR_PARTITION,
- * TOPIC_AUTHORIZATION_FAILED or OFFSET_OUT_OF_RANGE and then changes nothing.
+ * Replaces what is assigned; count 0 assigns nothing. Fails with UNKNOWN_TOPIC_OR_PARTITION or
+ * TOPIC_AUTHORIZATION_FAILED and then changes nothing. An offset outside the log is a failure,
+ * OFFSET_OUT_OF_RANGE, with auto.offset.reset=none; else the first poll follows that setting.
  * Thread: owner. Blocks: up to `request.timeout.ms`.
  */
 int bus_assign(
@@ -75,7 +76,10 @@ int bus_assign(
  *
  * An offset out of range follows `auto.offset.reset` (latest, earliest; with none the call fails
  * with OFFSET_OUT_OF_RANGE). Damaged data fails with CORRUPT_MESSAGE naming the partition and
- * offset; the consumer stays there, and a seek behind it goes on. Thread: owner. Blocks: as said.
+ * offset; the consumer stays there, and a seek behind it goes on. What busd must help with while it
+ * is away (the next segment, above all) is waited for, not reported. A topic that was deleted ends
+ * with UNKNOWN_TOPIC_OR_PARTITION. Other partitions go on beside one that fails. Thread: owner.
+ * Blocks: as said.
  */
 int bus_poll(struct bus_consumer *consumer, struct bus_record *records, int max, int timeout_ms);
 
@@ -107,7 +111,10 @@ int bus_resume(struct bus_consumer *consumer, const char *topic, int32_t partiti
  */
 int bus_consumer_fd(struct bus_consumer *consumer);
 
-/** Makes a bus_poll() that waits return at once with 0. Thread: any; async-signal-safe. */
+/**
+ * Makes a bus_poll() that waits return at once with 0; when none waits, the next one that would.
+ * Thread: any; async-signal-safe.
+ */
 void bus_wakeup(struct bus_consumer *consumer);
 
 #ifdef __cplusplus

@@ -94,7 +94,11 @@ int32_t bus_topic_partitions(const struct bus_topic *topic);
  * Puts a record on its way and returns; the delivery callback tells the end. When the buffer
  * (`buffer.memory`) or the log has no room: waits up to `max.block.ms`, or with 0 fails at once
  * with QUEUE_FULL. Other failures: MESSAGE_TOO_LARGE, INVALID_RECORD (no key on a compacted topic),
- * INVALID_ARGUMENT. Thread: any. Blocks: as said.
+ * INVALID_TIMESTAMP, INVALID_ARGUMENT, UNKNOWN_TOPIC_OR_PARTITION (an explicit partition that is
+ * not there). The first record to a partition attaches it: that asks busd and fails as busd does.
+ * A record that was taken fails later, through the callback and bus_flush(), with DISK_FULL,
+ * PARTITION_OFFLINE, KAFKA_STORAGE_ERROR (the flush of acks=all failed), UNKNOWN_TOPIC_OR_PARTITION
+ * (deleted), REQUEST_TIMED_OUT, or with what busd refused. Thread: any. Blocks: as said.
  */
 int bus_send_async(struct bus_topic *topic, const struct bus_message *message);
 
