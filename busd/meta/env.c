@@ -27,14 +27,10 @@ env_error(const struct meta *meta, int rc, const char *what)
             "%s: %s/data.mdb is damaged (%s); stop busd, move the file away and start again: the "
             "metadata comes back from %s/backup",
             what, meta->folder, mdb_strerror(rc), meta->folder);
+    case MDB_PANIC:
         return err_set(BUS_ERR_KAFKA_STORAGE_ERROR,
             "%s: an earlier write to %s/data.mdb failed, so nothing more is written to it; see "
             "that its disk works, and restart busd",
-            what, meta->folder);
-    case MDB_PANIC:
-        return err_set(BUS_ERR_KAFKA_STORAGE_ERROR,
-            "%s: an earlier write to %s/data.mdb failed half-way; look after the disk and restart "
-            "busd",
             what, meta->folder);
     default:
         if (rc > 0)
