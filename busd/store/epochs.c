@@ -190,7 +190,9 @@ epochs_save(struct log *log)
     pthread_mutex_lock(&log->mutex);
     size_t count = log->epoch_count;
     struct epoch *copy = NULL;
-    bool dirty = log->epochs_dirty && count > 0;
+    /* An epoch without records need not be remembered: it is noted again at the next start. */
+    bool dirty =
+        log->epochs_dirty && count > 0 && log->epochs[count - 1].start_offset < log->end_offset;
     if (dirty)
         copy = malloc(count * sizeof *copy);
     if (copy) {

@@ -76,17 +76,19 @@ int files_list_read(const char *folder, struct files_list *list);
 /** Releases the list. */
 void files_list_fini(struct files_list *list);
 
+/** What a file has, should have, and needs. */
+struct files_reservation {
+    int64_t have;
+    int64_t wanted;
+    int64_t least;
+};
+
 /**
  * Reserves disk blocks for bytes [0, wanted) of a file whose first `have` bytes have them. When the
  * disk is too full for that, less, down to `least`. *reserved is what the file has now. Returns 0,
  * also when nothing could be added (*reserved is `have`); *full tells whether the disk was too
  * full for `wanted`. A failure is any other error. Blocks: for the disk.
  */
-struct files_reservation {
-    int64_t have;
-    int64_t wanted;
-    int64_t least;
-};
 int files_reserve(int fd, const struct files_reservation *want, int64_t *reserved, bool *full);
 
 /** Gives the blocks of [from, to) back; the bytes read as zeros, the size stays. */

@@ -35,17 +35,40 @@ timespec_of(int64_t ns)
     return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
 }
 
+/* One thread of busd at a time uses the view for flushes. */
+static bool
+take_view(struct generation *generation, int64_t deadline_ns)
+{
+    struct timespec deadline = timespec_of(deadline_ns);
+    int rc = 0;
+    pthread_mutex_lock(&generation->flush_mutex);
+    while (generation->flushing && rc == 0)
+        rc = pthread_cond_timedwait(&generation->flush_done, &generation->flush_mutex, &deadline);
+    bool taken = !generation->flushing;
+    generation->flushing = true;
+    pthread_mutex_unlock(&generation->flush_mutex);
+    return taken;
+}
+
+static void
+give_view(struct generation *generation)
+{
+    pthread_mutex_lock(&generation->flush_mutex);
+    generation->flushing = false;
+    pthread_cond_broadcast(&generation->flush_done);
+    pthread_mutex_unlock(&generation->flush_mutex);
+}
+
 /* One attempt in one generation. */
 static int
 flush_generation(struct generation *generation, int64_t offset, int64_t deadline_ns)
 {
     if (shm_durable_offset(&generation->view) >= offset)
         return FLUSH_DONE;
-    struct timespec deadline = timespec_of(deadline_ns);
-    if (pthread_mutex_clocklock(&generation->flush_mutex, CLOCK_MONOTONIC, &deadline) != 0)
+    if (!take_view(generation, deadline_ns))
         return FLUSH_TIMED_OUT;
     int rc = shm_flush(&generation->flush, offset, deadline_ns);
-    pthread_mutex_unlock(&generation->flush_mutex);
+    give_view(generation);
     return rc;
 }
 

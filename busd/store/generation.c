@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 void
@@ -35,8 +36,21 @@ generation_new(uint32_t number)
         return NULL;
     atomic_init(&fresh->references, 1);
     fresh->number = number;
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&fresh->flush_mutex, NULL);
+    pthread_cond_init(&fresh->flush_done, &attributes);
+    pthread_condattr_destroy(&attributes);
     return fresh;
+}
+
+static void
+generation_free(struct generation *generation)
+{
+    pthread_cond_destroy(&generation->flush_done);
+    pthread_mutex_destroy(&generation->flush_mutex);
+    free(generation);
 }
 
 struct generation *
@@ -58,8 +72,7 @@ generation_unref(struct generation **generation)
     for (int i = 0; i < SHM_SLOTS; i++)
         shm_segment_unref(&old->flush.segments[i]);
     shm_partition_fini(&old->view);
-    pthread_mutex_destroy(&old->flush_mutex);
-    free(old);
+    generation_free(old);
 }
 
 /* Maps the pages; takes the fds. */
@@ -76,8 +89,7 @@ generation_map(
     int rc = shm_partition_init(&fresh->view, fds, true, log->options.topic_id,
         log->options.partition, log_source_locked(log));
     if (rc < 0) {
-        pthread_mutex_destroy(&fresh->flush_mutex);
-        free(fresh);
+        generation_free(fresh);
         return rc;
     }
     fresh->flush = (struct shm_partition){.control = fresh->view.control,

@@ -42,8 +42,10 @@ struct generation {
     _Atomic int references;
     uint32_t number;
     struct shm_partition view;  /* for appends; guarded by log->mutex */
-    struct shm_partition flush; /* the same pages, segments of its own; guarded by flush_mutex */
+    struct shm_partition flush; /* the same pages, segments of its own: of who set `flushing` */
     pthread_mutex_t flush_mutex;
+    pthread_cond_t flush_done;
+    bool flushing; /* guarded by flush_mutex */
 };
 
 struct log_watch {

@@ -301,7 +301,17 @@ log_recover(struct log *log)
         generation_fence(log, number, SHM_STATE_FENCED);
         damaged = true;
     }
+    /* A new partition begins with number 1; where something was before, that one was given. */
     log->number = newest;
+    if (log->saved.generation == 0 && !damaged) {
+        struct files_list list;
+        rc = files_list_read(log->folder, &list);
+        if (rc < 0)
+            return rc;
+        if (list.count == 0)
+            log->number = 0;
+        files_list_fini(&list);
+    }
     return recover_alone(log, damaged);
 }
 

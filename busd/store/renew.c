@@ -197,7 +197,8 @@ start_generation(struct log *log, int64_t durable_offset)
     int rc = choose_first(log, durable_offset, &options.first);
     if (rc < 0 && !log->flush_failed)
         return rc;
-    rc = save_number(log, options.number, durable_offset);
+    /* The first number of all needs no note: it follows from there being none. */
+    rc = log->number > 0 ? save_number(log, options.number, durable_offset) : 0;
     struct generation *fresh;
     if (rc == 0)
         rc = generation_create(log, &options, &fresh);

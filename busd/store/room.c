@@ -203,6 +203,24 @@ make_spare(struct log *log, const struct segment_wanted *wanted)
     return 0;
 }
 
+/* Without a checkpoint recovery verifies the last segment only, so there is no second one before
+ * the first checkpoint. */
+static int
+first_checkpoint(struct log *log)
+{
+    struct store_checkpoint checkpoint = log_saved(log);
+    if (checkpoint.generation > 0)
+        return 0;
+    pthread_mutex_lock(&log->mutex);
+    checkpoint.generation = log->number;
+    checkpoint.segment_base = log->segments[0]->base_offset;
+    checkpoint.log_start_offset = log->start_offset;
+    checkpoint.durable_offset = checkpoint.segment_base;
+    int rc = log_checkpoint(log, &checkpoint);
+    pthread_mutex_unlock(&log->mutex);
+    return rc;
+}
+
 int
 room_names(struct log *log)
 {
@@ -237,6 +255,8 @@ room_spare(struct log *log)
     }
     pthread_mutex_unlock(&log->mutex);
     if (needed)
+        rc = first_checkpoint(log);
+    if (needed && rc == 0)
         /* One spare at a time has its first name, or recovery could not put them in order. */
         rc = room_names(log);
     return needed && rc == 0 ? make_spare(log, &wanted) : rc;

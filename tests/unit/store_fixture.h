@@ -21,7 +21,7 @@ struct store_fixture {
     struct store_checkpoint checkpoints[FIXTURE_CHECKPOINTS_MAX];
     size_t checkpoint_count;
     bool save_fails;
-    int kicks;
+    _Atomic int kicks;
 };
 
 /** What the disk does from now on, to everybody in this process. */

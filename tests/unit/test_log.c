@@ -11,6 +11,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -720,6 +722,88 @@ test_folder(void)
     fixture_fini(&fixture);
 }
 
+/* Everybody who works on a log at the same time, until the appender is done. */
+struct crowd {
+    struct store_fixture *fixture;
+    _Atomic bool done;
+    _Atomic int wrong;
+};
+
+static void *
+crowd_keeper(void *context)
+{
+    struct crowd *crowd = context;
+    while (!atomic_load(&crowd->done))
+        store_service(crowd->fixture->store, true);
+    return NULL;
+}
+
+static void *
+crowd_flusher(void *context)
+{
+    struct crowd *crowd = context;
+    while (!atomic_load(&crowd->done))
+        crowd->wrong += store_flush(crowd->fixture->store) != 0;
+    return NULL;
+}
+
+static void *
+crowd_waiter(void *context)
+{
+    struct crowd *crowd = context;
+    while (!atomic_load(&crowd->done)) {
+        struct log_bounds bounds;
+        struct log_attachment attachment;
+        crowd->wrong += log_bounds(crowd->fixture->log, &bounds) != 0;
+        crowd->wrong +=
+            log_flush(crowd->fixture->log, bounds.end_offset, deadline()) != LOG_FLUSHED;
+        crowd->wrong += log_attach(crowd->fixture->log, LOG_ACCESS_WRITE, &attachment) != 0;
+        log_attachment_close(&attachment);
+    }
+    return NULL;
+}
+
+/* Reads everything in order, then starts over. */
+static void *
+crowd_reader(void *context)
+{
+    struct crowd *crowd = context;
+    struct log_read_options options = {.max_bytes = 50000, .at_least_one = true};
+    while (!atomic_load(&crowd->done)) {
+        struct log_slice slice;
+        crowd->wrong += log_read(crowd->fixture->log, &options, &slice) != LOG_READ_OK;
+        crowd->wrong += slice.bytes > 0 && slice.first_offset != options.offset;
+        options.offset = slice.bytes > 0 ? slice.next_offset : 0;
+        log_slice_release(&slice);
+    }
+    return NULL;
+}
+
+static void
+test_crowd(void)
+{
+    enum { BATCHES = 400 };
+    struct store_fixture fixture;
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    struct crowd crowd = {.fixture = &fixture};
+    void *(*const parts[])(void *) = {crowd_keeper, crowd_flusher, crowd_waiter, crowd_reader};
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, parts[i], &crowd);
+    for (int i = 0; i < BATCHES; i++)
+        CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 9000, 1000 + i), i);
+    atomic_store(&crowd.done, true);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    CU_ASSERT_EQUAL(crowd.wrong, 0);
+    CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), BATCHES);
+    fixture_reboot(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), BATCHES);
+    fixture_fini(&fixture);
+}
+
 static const struct unit_case cases[] = {
     {"an empty log", test_empty},
     {"what is appended is read", test_append_and_read},
@@ -741,6 +825,7 @@ static const struct unit_case cases[] = {
     {"a deleted partition is gone for its clients", test_delete},
     {"a memory topic survives busd and not a reboot", test_memory_topic},
     {"a watch sees an append", test_watch},
+    {"keeper, flusher, readers and appender at once", test_crowd},
     {"the data folder is locked and versioned", test_folder},
     {NULL, NULL},
 };
