@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Fault F3: a producer dies at every instruction of an append, of a roll, and of a loan with its
- * commit.
+ * Faults F3 and F4: a producer dies, or is stopped and evicted, at every instruction of an append,
+ * of a roll, of a loan with its commit, and of a flush.
  *
  * The victim runs under ptrace. For n = 0, 1, 2, … it is single-stepped n instructions into the
- * operation and killed there; then this process, which has the same partition mapped, appends with
- * a short deadline and reads everything back. It must get the lock, no batch may be torn, and the
- * victim's batch is there as a whole or not at all. When the victim gets to the end of its
- * operation alive, every instruction has had its turn.
+ * operation. When it gets to the end of it alive, every instruction has had its turn.
+ *
+ * Killed there: this process, which has the same partition mapped, appends and flushes with a short
+ * deadline and reads everything back. It must get the locks, no batch may be torn, and the victim's
+ * batch is there as a whole or not at all.
+ *
+ * Evicted there: the generation is fenced, then the victim goes on to the end. What is published no
+ * longer moves, and the victim believes that it appended exactly if its batch is there.
+ *
+ * Overtaken there: the victim looks at the tail while the log and its reservation grow. What it
+ * sees must make sense.
  */
 #include "base/clock.h"
 #include "base/err.h"
@@ -14,11 +21,13 @@
 #include "record/builder.h"
 #include "shm/append.h"
 #include "shm/cursor.h"
+#include "shm/flush.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,6 +44,7 @@ static struct cursor cursor;
 static struct batch_builder builder;
 static int64_t ours, theirs; /* batches that the log must hold; that the victims got into it */
 static int64_t survived;     /* victims' batches in all set-ups */
+static int *told;            /* what the operation returned to the victim; shared with it */
 
 _Noreturn static void
 fail(const char *what, int64_t step)
@@ -64,13 +74,20 @@ static void
 victim_append(const struct append_batch *batch)
 {
     struct append_result result;
-    shm_append(&view, batch, INT64_MAX, &result);
+    *told = shm_append(&view, batch, INT64_MAX, &result);
 }
 
 static void
 victim_roll(const struct append_batch *batch)
 {
-    shm_roll(&view, INT64_MAX);
+    (void)batch;
+    *told = shm_roll(&view, INT64_MAX);
+}
+
+static void
+victim_roll_and_append(const struct append_batch *batch)
+{
+    victim_roll(batch);
     victim_append(batch);
 }
 
@@ -78,11 +95,27 @@ static void
 victim_loan(const struct append_batch *batch)
 {
     struct append_loan loan;
-    if (shm_loan_begin(&view, batch->size_bytes, INT64_MAX, &loan) != APPEND_DONE)
+    *told = shm_loan_begin(&view, batch->size_bytes, INT64_MAX, &loan);
+    if (*told != APPEND_DONE)
         return;
     memcpy(loan.bytes, batch->bytes, batch->size_bytes);
     batch_patch(loan.bytes, loan.base_offset, loan.leader_epoch);
-    shm_loan_commit(&view, &loan, 1);
+    *told = shm_loan_commit(&view, &loan, 1);
+}
+
+static void
+victim_flush(const struct append_batch *batch)
+{
+    (void)batch;
+    *told = shm_flush(&view, cursor.offset, INT64_MAX);
+}
+
+static void
+victim_look(const struct append_batch *batch)
+{
+    struct shm_tail tail;
+    (void)batch;
+    *told = shm_partition_tail(&view, &tail);
 }
 
 static pid_t
@@ -155,6 +188,8 @@ go_on_and_check(int64_t at)
     }
     if (rc != CURSOR_EMPTY || seen_ours != 1 || cursor.offset != ours + theirs)
         fail("a batch is missing or double", at);
+    if (shm_flush(&view, cursor.offset, clock_mono_ns() + MARGIN_NS) != FLUSH_DONE)
+        fail("the flush was not handed over", at);
     keep_a_spare(at);
 }
 
@@ -183,7 +218,7 @@ tear_down(void)
 static void
 kill_at_every_instruction(const char *name, void (*operation)(const struct append_batch *))
 {
-    bool finished = false;
+    bool finished = false, appends = operation != victim_flush;
     int64_t steps = 0;
     survived = 0;
     set_up();
@@ -192,7 +227,10 @@ kill_at_every_instruction(const char *name, void (*operation)(const struct appen
         if (fixture.segment_count >= FIXTURE_SEGMENTS_MAX - 1) {
             tear_down();
             set_up();
+            go_on_and_check(steps);
         }
+        /* There is something to flush. */
+        atomic_store(&view.control->durable_offset, cursor.offset - 1);
         pid_t victim = start_victim(operation);
         finished = step(victim, steps);
         kill(victim, SIGKILL);
@@ -201,7 +239,101 @@ kill_at_every_instruction(const char *name, void (*operation)(const struct appen
         steps++;
     }
     printf("%s - %s: killed at each of %lld instructions, the others went on\n",
-        finished && survived > 0 ? "ok" : "not ok", name, (long long)steps);
+        finished && (survived > 0 || !appends) ? "ok" : "not ok", name, (long long)steps);
+    tear_down();
+}
+
+/* Lets the victim go on to the end of its operation, and ends it there. */
+static void
+let_finish(pid_t victim, bool finished, int64_t at)
+{
+    int status;
+    if (!finished) {
+        ptrace(PTRACE_CONT, victim, NULL, NULL);
+        waitpid(victim, &status, 0);
+        if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGSTOP)
+            fail("the victim did not come to its end", at);
+    }
+    kill(victim, SIGKILL);
+    waitpid(victim, NULL, 0);
+}
+
+/* Reads the whole generation; true when the victim's batch is in it. */
+static bool
+read_to_the_fence(int64_t at)
+{
+    const uint8_t *bytes;
+    struct batch_header header;
+    bool found = false;
+    int rc;
+    while ((rc = cursor_next(&cursor, &bytes, &header)) == CURSOR_BATCH) {
+        if (!batch_crc_ok(bytes, batch_bytes(&header)))
+            fail("a late write reached a reader", at);
+        found |= bytes[BATCH_HEADER_BYTES + 20] == 'v';
+    }
+    if (rc != CURSOR_FENCED)
+        fail("the generation has no end", at);
+    return found;
+}
+
+/* One eviction, in a generation of its own. True when the victim had finished before. */
+static bool
+evict_at(void (*operation)(const struct append_batch *), int64_t at)
+{
+    uint64_t published[SHM_SLOTS];
+    set_up();
+    go_on_and_check(at);
+    *told = 1;
+    pid_t victim = start_victim(operation);
+    bool finished = step(victim, at);
+    shm_fence(&view, SHM_STATE_FENCED);
+    for (int i = 0; i < SHM_SLOTS; i++)
+        published[i] = atomic_load(&view.control->slots[i].published);
+    let_finish(victim, finished, at);
+    for (int i = 0; i < SHM_SLOTS; i++)
+        if (atomic_load(&view.control->slots[i].published) != published[i])
+            fail("the published end moved behind the fence", at);
+    bool found = read_to_the_fence(at);
+    if (operation != victim_roll && found != (*told == APPEND_DONE))
+        fail("the victim was told something else than what happened", at);
+    survived += found;
+    tear_down();
+    return finished;
+}
+
+static void
+evict_at_every_instruction(const char *name, void (*operation)(const struct append_batch *))
+{
+    int64_t steps = 0;
+    survived = 0;
+    while (!evict_at(operation, steps) && steps < STEPS_MAX)
+        steps++;
+    bool both = operation == victim_roll || (survived > 0 && survived <= steps);
+    printf("%s - %s: evicted at each of %lld instructions, late writes reached nobody\n",
+        steps < STEPS_MAX && both ? "ok" : "not ok", name, (long long)steps);
+}
+
+static void
+overtake_at_every_instruction(void)
+{
+    bool finished = false;
+    int64_t steps = 0;
+    set_up();
+    struct shm_slot *slot = &view.control->slots[0];
+    while (!finished && steps < STEPS_MAX) {
+        atomic_store(&slot->published, SHM_PUBLISHED(1000, 10));
+        atomic_store(&slot->limit, 1000);
+        pid_t victim = start_victim(victim_look);
+        finished = step(victim, steps);
+        atomic_store(&slot->limit, 2000);
+        atomic_store(&slot->published, SHM_PUBLISHED(2000, 20));
+        let_finish(victim, finished, steps);
+        if (*told != 0)
+            fail("a tail that moved on was taken for damage", steps);
+        steps++;
+    }
+    printf("%s - look: overtaken at each of %lld instructions\n", finished ? "ok" : "not ok",
+        (long long)steps);
     tear_down();
 }
 
@@ -209,8 +341,16 @@ int
 main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
+    told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (told == MAP_FAILED)
+        fail("set-up", 0);
+    overtake_at_every_instruction();
     kill_at_every_instruction("append", victim_append);
-    kill_at_every_instruction("roll and append", victim_roll);
+    kill_at_every_instruction("roll and append", victim_roll_and_append);
     kill_at_every_instruction("loan and commit", victim_loan);
+    kill_at_every_instruction("flush", victim_flush);
+    evict_at_every_instruction("append", victim_append);
+    evict_at_every_instruction("roll", victim_roll);
+    evict_at_every_instruction("loan and commit", victim_loan);
     return 0;
 }
