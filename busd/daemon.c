@@ -380,6 +380,7 @@ start_api(struct daemon *d)
     struct api_wiring wiring = {
         .ops = &ops,
         .context = d,
+        .wake_keeper = wake_keeper,
         .controller = &d->controller,
         .store = d->store,
         .loop = d->loop,
