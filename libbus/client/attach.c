@@ -26,6 +26,7 @@ attach_init(struct attachment *attachment, struct bus *bus, const char *topic, i
         .topic = topic,
         .partition = partition,
         .access = access,
+        .epoch_now = conn_epoch_word(bus->conn),
         .kick_fd = -1,
         .lock_fd = -1};
 }
@@ -58,6 +59,13 @@ map_segment(struct attachment *attachment, int fd, const struct segment_place *p
     }
     int flags = fcntl(fd, F_GETFL);
     bool writable = attachment->access == ATTACH_WRITE && (flags & O_ACCMODE) == O_RDWR;
+    if (attachment->access == ATTACH_WRITE && !writable && place->seq >= 0) {
+        /* A busd that was started meanwhile takes us for a reader until we attach again. */
+        close(fd);
+        return err_set(BUS_ERR_NOT_LEADER_OR_FOLLOWER,
+            "%s-%d: busd gave a segment for reading only: it has to be attached again",
+            attachment->topic, attachment->partition);
+    }
     int rc = shm_segment_open(fd, (size_t)place->capacity, writable, segment);
     if (rc < 0)
         return err_prefix(rc, "%s-%d", attachment->topic, attachment->partition);
@@ -353,12 +361,6 @@ attach_renew(struct attachment *attachment, unsigned flags, int64_t deadline_ns)
     if (rc >= 0)
         attachment->epoch = epoch;
     return rc;
-}
-
-bool
-attach_stale(const struct attachment *attachment)
-{
-    return attachment->epoch != conn_epoch(attachment->bus->conn);
 }
 
 void

@@ -27,9 +27,10 @@ struct attachment {
     enum attach_access access;
     struct uuid topic_id;
     uint32_t generation;
-    uint32_t epoch; /* of the connection that knows about us */
-    bool mapped;    /* `view` is valid */
-    bool known;     /* topic_id is valid, and counted in the bus */
+    uint32_t epoch;                    /* of the connection that knows about us */
+    const _Atomic uint32_t *epoch_now; /* of the connection that there is */
+    bool mapped;                       /* `view` is valid */
+    bool known;                        /* topic_id is valid, and counted in the bus */
     struct shm_partition view;
     int kick_fd;      /* eventfd that asks busd for room; -1 none */
     int lock_fd;      /* tells busd, by its flock, that a writer lives; -1 none */
@@ -54,7 +55,11 @@ void attach_init(struct attachment *attachment, struct bus *bus, const char *top
 int attach_renew(struct attachment *attachment, unsigned flags, int64_t deadline_ns);
 
 /** Whether busd was restarted since, so that attach_renew() is due. Two loads. */
-bool attach_stale(const struct attachment *attachment);
+static inline bool
+attach_stale(const struct attachment *attachment)
+{
+    return attachment->epoch != atomic_load_explicit(attachment->epoch_now, memory_order_relaxed);
+}
 
 /**
  * If busd has a spare segment ready that the view lacks, asks for it without waiting, or takes in

@@ -141,6 +141,12 @@ conn_epoch(const struct conn *conn)
     return atomic_load_explicit(&conn->epoch, memory_order_relaxed);
 }
 
+const _Atomic uint32_t *
+conn_epoch_word(const struct conn *conn)
+{
+    return &conn->epoch;
+}
+
 const char *
 conn_path(const struct conn *conn)
 {

@@ -66,6 +66,9 @@ bool conn_up(const struct conn *conn);
  */
 uint32_t conn_epoch(const struct conn *conn);
 
+/** The word behind conn_epoch(), for those who look at each record; lives as long as `conn`. */
+const _Atomic uint32_t *conn_epoch_word(const struct conn *conn);
+
 /** The name of the socket, borrowed. */
 const char *conn_path(const struct conn *conn);
 

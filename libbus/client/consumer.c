@@ -251,7 +251,7 @@ bus_poll(struct bus_consumer *consumer, struct bus_record *records, int max, int
     if (rc == 0 && timeout_ms != 0)
         rc = consumer_wait(consumer, records, max,
             timeout_ms < 0 ? INT64_MAX : clock_mono_ns() + (int64_t)timeout_ms * 1000000);
-    if (rc == 0)
+    if (rc == 0 && __builtin_expect(consumer->watched, 0))
         watch_arm(consumer);
     watch_leave(consumer);
     return rc;

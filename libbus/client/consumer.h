@@ -106,10 +106,20 @@ bool consumer_ready(const struct bus_consumer *consumer, int64_t now_ns, int64_t
 /* ---- consumer_watch.c ---- */
 
 /** Takes the lock that keeps the watcher out, when there is one. */
-void watch_enter(struct bus_consumer *consumer);
+static inline void
+watch_enter(struct bus_consumer *consumer)
+{
+    if (__builtin_expect(consumer->watched, 0))
+        pthread_mutex_lock(&consumer->lock);
+}
 
 /** Gives it back. */
-void watch_leave(struct bus_consumer *consumer);
+static inline void
+watch_leave(struct bus_consumer *consumer)
+{
+    if (__builtin_expect(consumer->watched, 0))
+        pthread_mutex_unlock(&consumer->lock);
+}
 
 /** A poll found nothing: the watcher shall say when that changes. Lock held. */
 void watch_arm(struct bus_consumer *consumer);

@@ -17,23 +17,9 @@
 enum { SLEEP_MAX_MS = 1000 };
 
 void
-watch_enter(struct bus_consumer *consumer)
-{
-    if (__builtin_expect(consumer->watched, 0))
-        pthread_mutex_lock(&consumer->lock);
-}
-
-void
-watch_leave(struct bus_consumer *consumer)
-{
-    if (__builtin_expect(consumer->watched, 0))
-        pthread_mutex_unlock(&consumer->lock);
-}
-
-void
 watch_arm(struct bus_consumer *consumer)
 {
-    if (__builtin_expect(!consumer->watched, 1) || consumer->armed)
+    if (consumer->armed)
         return;
     uint64_t count;
     ssize_t n = read(consumer->event_fd, &count, sizeof count);
