@@ -56,9 +56,9 @@ copy_slice(struct api_request *r, struct log_slice *slice)
     size_t start = f->records.length;
     int rc = log_slice_copy(slice, &f->records);
     log_slice_release(slice);
-    if (rc == 0)
-        rc = check_codecs(r, f->records.data + start, f->records.length - start);
     size_t n = f->records.length - start;
+    if (rc == 0 && n > 0)
+        rc = check_codecs(r, f->records.data + start, n);
     if (rc < 0)
         f->records.length = start;
     else
