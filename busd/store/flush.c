@@ -59,6 +59,20 @@ give_view(struct generation *generation)
     pthread_mutex_unlock(&generation->flush_mutex);
 }
 
+/* Lets go of segments that were flushed for the last time. */
+static void
+drop_closed(struct generation *generation)
+{
+    struct shm_segment **segments = generation->flush.segments;
+    int64_t newest = -1;
+    for (int i = 0; i < SHM_SLOTS; i++)
+        if (segments[i] && segments[i]->seq > newest)
+            newest = segments[i]->seq;
+    for (int i = 0; i < SHM_SLOTS; i++)
+        if (segments[i] && segments[i]->seq < newest)
+            shm_segment_unref(&segments[i]);
+}
+
 /* One attempt in one generation. */
 static int
 flush_generation(struct generation *generation, int64_t offset, int64_t deadline_ns)
@@ -68,8 +82,21 @@ flush_generation(struct generation *generation, int64_t offset, int64_t deadline
     if (!take_view(generation, deadline_ns))
         return FLUSH_TIMED_OUT;
     int rc = shm_flush(&generation->flush, offset, deadline_ns);
+    drop_closed(generation);
     give_view(generation);
     return rc;
+}
+
+void
+generation_drop_segments(struct generation *generation)
+{
+    for (int i = 0; i < SHM_SLOTS; i++)
+        shm_segment_unref(&generation->view.segments[i]);
+    if (!take_view(generation, 0))
+        return;
+    for (int i = 0; i < SHM_SLOTS; i++)
+        shm_segment_unref(&generation->flush.segments[i]);
+    give_view(generation);
 }
 
 int

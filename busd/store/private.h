@@ -111,6 +111,7 @@ struct log {
     int64_t high_watermark;
     int64_t end_offset;      /* as seen last; it never goes back */
     int64_t end_position;    /* in the active segment */
+    int64_t idle_offset;     /* the end at the keeper's last look */
     int64_t active_since_ms; /* wall clock of the first append that was seen; -1 none */
 
     struct epoch *epochs;
@@ -172,6 +173,9 @@ void generation_name(
 
 /** Another reference. */
 struct generation *generation_ref(struct generation *generation);
+
+/** Unmaps the segments that busd itself has mapped, unless a flush uses them. Under log->mutex. */
+void generation_drop_segments(struct generation *generation);
 
 /** Drops a reference; nulls the pointer, which may be NULL before. */
 void generation_unref(struct generation **generation);

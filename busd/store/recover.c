@@ -144,7 +144,11 @@ adopt_files(struct log *log, struct generation *generation, const struct files_l
 {
     const struct shm_control *control = generation->view.control;
     struct shm_tail tail;
+    /* Read before the end, which may move on meanwhile. */
+    int64_t durable = shm_durable_offset(&generation->view);
     int rc = shm_partition_tail(&generation->view, &tail);
+    if (rc == 0 && (durable < 0 || durable > tail.end_offset))
+        rc = misfit("more is durable than there is");
     if (rc == 0)
         rc = check_roll(control, &tail);
     if (rc == 0)

@@ -24,11 +24,11 @@ least_of(int64_t a, int64_t b)
 }
 
 /* Bytes to keep ahead of the tail. Direct writers get a full step at once; a log that is written to
- * through the socket only gets more as it grows. */
+ * through the socket only, or that lies in memory, gets more as it grows. */
 static int64_t
 step_of(const struct log *log)
 {
-    if (log->direct_writers)
+    if (log->direct_writers && !(log->options.flags & SHM_FLAG_MEMORY))
         return log->step;
     int64_t ramp = 4 * log->end_position > FIRST_BYTES ? 4 * log->end_position : FIRST_BYTES;
     return least_of(ramp, log->step);
@@ -37,7 +37,8 @@ step_of(const struct log *log)
 int64_t
 room_first(const struct log *log)
 {
-    int64_t bytes = log->direct_writers ? log->options.preallocate_bytes : FIRST_BYTES;
+    bool large = log->direct_writers && !(log->options.flags & SHM_FLAG_MEMORY);
+    int64_t bytes = large ? log->options.preallocate_bytes : FIRST_BYTES;
     return least_of(bytes, log->options.segment_bytes);
 }
 

@@ -88,7 +88,7 @@ leave_request(struct log *log)
     pthread_mutex_unlock(&log->mutex);
 }
 
-/* Closes files that nobody used since the last look. */
+/* Closes files, and unmaps segments, that nobody used since the last look. */
 static void
 close_idle(struct log *log)
 {
@@ -99,6 +99,9 @@ close_idle(struct log *log)
             log_file_unref(&segment->file);
         segment->used = false;
     }
+    if (log->generation && log->idle_offset == log->end_offset)
+        generation_drop_segments(log->generation);
+    log->idle_offset = log->end_offset;
     pthread_mutex_unlock(&log->mutex);
 }
 
@@ -121,9 +124,9 @@ work(struct log *log, bool *more)
     struct shm_tail tail;
     take_request(log);
     pthread_mutex_lock(&log->mutex);
-    int rc = log->damaged ? repair(log) : 0;
-    if (rc == 0)
-        rc = log_tail(log, &tail);
+    int rc = log_tail(log, &tail);
+    if (rc < 0 && log->damaged)
+        rc = repair(log);
     if (rc == 0)
         tell_offline(log, &tail);
     pthread_mutex_unlock(&log->mutex);

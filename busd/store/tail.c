@@ -52,6 +52,7 @@ note_roll(struct log *log, const struct shm_tail *tail)
         return log_damage(log, "out of memory");
     active->end = old.position;
     active->next_offset = old.end_offset;
+    shm_segment_unref(&log->generation->view.segments[active->seq % SHM_SLOTS]);
     log->end_offset = tail->base_offset;
     log->end_position = 0;
     log->active_since_ms = -1;
@@ -85,9 +86,13 @@ log_tail(struct log *log, struct shm_tail *tail)
         return err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION, "the topic was deleted");
     if (log->damaged || !log->generation)
         return log_damage(log, "nothing could be started yet");
+    /* Read before the end: a flush that is going on moves it up to an end that we see later. */
+    int64_t durable = shm_durable_offset(&log->generation->view);
     int rc = shm_partition_tail(&log->generation->view, tail);
     if (rc < 0)
         return log_damage(log, err_text());
+    if (durable < 0 || durable > tail->end_offset)
+        return log_damage(log, "more is durable than there is");
     rc = check_tail(log, tail);
     if (rc < 0)
         return rc;

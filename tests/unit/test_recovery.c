@@ -411,6 +411,12 @@ ruin_base(struct shm_control *control)
 }
 
 static void
+ruin_durable(struct shm_control *control)
+{
+    atomic_store(&control->durable_offset, 1000);
+}
+
+static void
 ruin_all(struct shm_control *control)
 {
     memset(control, 0xff, sizeof *control);
@@ -418,7 +424,8 @@ ruin_all(struct shm_control *control)
 
 static const struct ruin ruins[] = {{"active", ruin_active}, {"state", ruin_state},
     {"fence", ruin_fence}, {"published", ruin_published}, {"backwards", ruin_backwards},
-    {"limit", ruin_limit}, {"roll", ruin_roll}, {"base", ruin_base}, {"all", ruin_all}};
+    {"limit", ruin_limit}, {"roll", ruin_roll}, {"base", ruin_base}, {"durable", ruin_durable},
+    {"all", ruin_all}};
 
 static void
 test_ruined_page_while_running(void)
