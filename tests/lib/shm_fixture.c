@@ -81,6 +81,9 @@ objects_create(struct shm_fixture *fixture, const struct shm_fixture_options *op
         .max_message_bytes = options->max_message_bytes,
         .segment_bytes = options->segment_bytes,
     };
+    /* Left over from a killed process that had our id. */
+    shm_object_unlink(fixture->control_name);
+    shm_object_unlink(fixture->bell_name);
     int control_fd = shm_control_create(fixture->control_name, &control);
     if (control_fd < 0)
         return control_fd;
