@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "door/unix.h"
+
+#include "api/api.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "cluster/controller.h"
+#include "torture/scenarios.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    TURNS_MAX = 2000,
+    TURN_MS = 5,
+    ANSWERS = 3,
+};
+
+/** A door with all that it needs, in a folder of its own, and a client. */
+struct scene {
+    char folder[64];
+    char path[96];
+    struct meta *meta;
+    struct controller controller;
+    struct loop *loop;
+    struct api *api;
+    struct unix_door *door;
+    int client;
+};
+
+static int64_t
+mono_ms(void *context)
+{
+    (void)context;
+    return clock_mono_ms();
+}
+
+static int64_t
+wall_ms(void *context)
+{
+    (void)context;
+    return clock_wall_ms();
+}
+
+static void
+arm(void *context, int64_t deadline_ms)
+{
+    (void)context;
+    (void)deadline_ms;
+}
+
+static int
+connections(void *context)
+{
+    struct scene *scene = context;
+    return unix_door_connections(scene->door);
+}
+
+static const struct api_daemon_ops ops = {mono_ms, wall_ms, arm, connections};
+
+/** What lies below the door; not the object of this torture. */
+static bool
+prepare(struct scene *scene)
+{
+    *scene = (struct scene){.folder = "/dev/shm/shmbus-torture-XXXXXX", .client = -1};
+    if (!mkdtemp(scene->folder))
+        return false;
+    snprintf(scene->path, sizeof scene->path, "%s/bus.sock", scene->folder);
+    struct meta_options options = {scene->folder, 1 << 20, 1};
+    if (meta_open(&options, &scene->meta) < 0 ||
+        controller_open(&scene->controller, scene->meta, NULL) < 0 || loop_new(&scene->loop) < 0)
+        return false;
+    scene->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return scene->client >= 0;
+}
+
+static void
+clean_up(struct scene *scene)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb", "backup", "bus.sock"};
+    close(scene->client);
+    loop_free(&scene->loop);
+    controller_close(&scene->controller);
+    meta_close(&scene->meta);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[96];
+        snprintf(path, sizeof path, "%s/%s", scene->folder, names[i]);
+        unlink(path);
+    }
+    rmdir(scene->folder);
+}
+
+static int
+open_door(struct scene *scene)
+{
+    struct api_wiring wiring = {
+        .ops = &ops,
+        .context = scene,
+        .controller = &scene->controller,
+        .loop = scene->loop,
+        .version = "0",
+        .data_folder = scene->folder,
+    };
+    struct unix_door_options options = {
+        .loop = scene->loop, .settings = &scene->controller.cluster.settings, .path = scene->path};
+    int rc = api_new(&wiring, &scene->api);
+    options.api = scene->api;
+    return rc < 0 ? rc : unix_door_open(&options, &scene->door);
+}
+
+/** Connects and sends `ANSWERS` requests for ApiVersions at once. */
+static bool
+ask(struct scene *scene)
+{
+    static const uint8_t body[] = {0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    uint8_t requests[ANSWERS * (4 + sizeof body)];
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", scene->path);
+    for (size_t i = 0; i < ANSWERS; i++) {
+        uint8_t *at = requests + i * (4 + sizeof body);
+        bytes_put_u32(at, sizeof body);
+        memcpy(at + 4, body, sizeof body);
+    }
+    return connect(scene->client, (const struct sockaddr *)&address, sizeof address) == 0 &&
+           send(scene->client, requests, sizeof requests, MSG_NOSIGNAL) == (ssize_t)sizeof requests;
+}
+
+/** How many whole answers are in the bytes. */
+static int
+answers_in(const uint8_t *bytes, size_t n)
+{
+    int count = 0;
+    for (size_t at = 0; n - at >= 8; count++) {
+        size_t frame = 4 + (size_t)bytes_get_u32(bytes + at);
+        if (bytes_get_u32(bytes + at + 4) != 7 || frame > n - at)
+            break;
+        at += frame;
+    }
+    return count;
+}
+
+/** Turns the loop until all answers are there (0) or the connection has ended (negative). */
+static int
+wait_for_answers(struct scene *scene)
+{
+    uint8_t bytes[4096];
+    size_t n = 0;
+    for (int turn = 0; turn < TURNS_MAX; turn++) {
+        loop_turn(scene->loop);
+        ssize_t got = recv(scene->client, bytes + n, sizeof bytes - n, MSG_DONTWAIT);
+        if (got == 0)
+            return -BUS_ERR_NETWORK_EXCEPTION;
+        n += got > 0 ? (size_t)got : 0;
+        if (answers_in(bytes, n) == ANSWERS)
+            return 0;
+        torture_pause();
+        poll(&(struct pollfd){.fd = scene->client, .events = POLLIN}, 1, got > 0 ? 0 : TURN_MS);
+        torture_resume();
+    }
+    return 1;
+}
+
+/** A client is answered or turned away, never left waiting; whatever fails, all is given back. */
+int
+scenario_door(void *unused)
+{
+    (void)unused;
+    struct scene scene;
+    torture_pause();
+    bool ready = prepare(&scene);
+    torture_resume();
+    int rc = ready ? open_door(&scene) : 99;
+    if (rc == 0) {
+        torture_pause();
+        bool asked = ask(&scene);
+        torture_resume();
+        rc = asked ? wait_for_answers(&scene) : 98;
+    }
+    if (rc == 0 && unix_door_connections(scene.door) != 1)
+        rc = 97;
+    if (scene.door)
+        unix_door_quiesce(scene.door);
+    unix_door_close(&scene.door);
+    if (scene.api)
+        api_free(&scene.api);
+    torture_pause();
+    clean_up(&scene);
+    torture_resume();
+    return rc;
+}
