@@ -95,6 +95,7 @@ ahead_start(struct bus_producer *producer)
     if (!producer->ahead_started && sysconf(_SC_NPROCESSORS_ONLN) > 1) {
         sigset_t all, old;
         sigfillset(&all);
+        sigdelset(&all, SIGBUS); /* shm/guard.h */
         pthread_sigmask(SIG_SETMASK, &all, &old);
         producer->ahead_started = pthread_create(&producer->ahead_thread, NULL, run, producer) == 0;
         pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -81,6 +81,7 @@ start_thread(struct conn *conn)
 {
     sigset_t all, old;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* shm/guard.h */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int errnum = pthread_create(&conn->thread, NULL, conn_run, conn);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

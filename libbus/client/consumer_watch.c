@@ -77,6 +77,7 @@ watch_start(struct bus_consumer *consumer)
         return err_sys(errno, "make an eventfd");
     consumer->armed = true;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* shm/guard.h */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int errnum = pthread_create(&consumer->watcher, NULL, watch, consumer);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -407,6 +407,7 @@ sender_start(struct bus_producer *producer)
     if (!producer->sender_started) {
         sigset_t all, old;
         sigfillset(&all);
+        sigdelset(&all, SIGBUS); /* shm/guard.h */
         pthread_sigmask(SIG_SETMASK, &all, &old);
         int errnum = pthread_create(&producer->sender, NULL, run, producer);
         pthread_sigmask(SIG_SETMASK, &old, NULL);
