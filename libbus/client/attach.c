@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 enum {
@@ -215,9 +215,8 @@ static void
 source_kick(void *context)
 {
     struct attachment *attachment = context;
-    uint64_t one = 1;
-    ssize_t n = write(attachment->kick_fd, &one, sizeof one);
-    (void)n; /* a full counter is a kick as well; without busd nobody listens */
+    /* A full counter is a kick as well; without busd nobody listens. */
+    eventfd_write(attachment->kick_fd, 1);
 }
 
 /* What came in the place of eventfd and lock may block nobody. */
@@ -352,8 +351,11 @@ attach_renew(struct attachment *attachment, unsigned flags, int64_t deadline_ns)
         .layout_version = SHM_LAYOUT_VERSION};
     uint32_t epoch = conn_epoch(attachment->bus->conn);
     struct conn_reply *reply;
-    int rc = conn_call(attachment->bus->conn, API_ATTACH_PARTITION, &request, flags | CONN_AGAIN,
-        deadline_ns, &reply);
+    /* What is mapped serves on, so when busd dies in between, nobody waits for the next one. */
+    if (flags & CONN_WAIT)
+        flags |= CONN_AGAIN;
+    int rc = conn_call(
+        attachment->bus->conn, API_ATTACH_PARTITION, &request, flags, deadline_ns, &reply);
     if (rc < 0)
         return err_prefix(rc, "%s-%d", attachment->topic, attachment->partition);
     rc = use_reply(attachment, reply);

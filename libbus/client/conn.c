@@ -157,9 +157,7 @@ conn_path(const struct conn *conn)
 void
 conn_wake(struct conn *conn)
 {
-    uint64_t one = 1;
-    ssize_t n = write(conn->wake_fd, &one, sizeof one);
-    (void)n; /* a full counter is as good a wake-up call */
+    eventfd_write(conn->wake_fd, 1); /* a full counter is as good a wake-up call */
 }
 
 static int

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -289,9 +290,8 @@ jitter_ms(struct conn *conn, int64_t pause_ms)
 static void
 drain_wake(struct conn *conn)
 {
-    uint64_t count;
-    ssize_t n = read(conn->wake_fd, &count, sizeof count);
-    (void)n; /* empty is fine */
+    eventfd_t count;
+    eventfd_read(conn->wake_fd, &count); /* empty is fine */
 }
 
 /* The pause before the next try: doubled each time, cut to the shortest when somebody waits. */
@@ -316,8 +316,9 @@ pause_before_dial(struct conn *conn)
         int64_t left_ns = until_ns - clock_mono_ns();
         if (stopping || left_ns <= 0)
             return;
-        struct pollfd polled = {.fd = conn->wake_fd, .events = POLLIN};
-        poll(&polled, 1, (int)((left_ns + 999999) / 1000000));
+        struct pollfd polled[2] = {
+            {.fd = conn->wake_fd, .events = POLLIN}, {.fd = conn->stop_fd, .events = POLLIN}};
+        poll(polled, 2, (int)((left_ns + 999999) / 1000000));
     }
 }
 
@@ -346,11 +347,12 @@ turn(struct conn *conn)
     pthread_mutex_lock(&conn->lock);
     bool wants_to_send = conn->out_at < conn->out.length;
     pthread_mutex_unlock(&conn->lock);
-    struct pollfd polled[2] = {
+    struct pollfd polled[3] = {
         {.fd = conn->fd, .events = (short)(wants_to_send ? POLLIN | POLLOUT : POLLIN)},
         {.fd = conn->wake_fd, .events = POLLIN},
+        {.fd = conn->stop_fd, .events = POLLIN},
     };
-    if (poll(polled, 2, -1) < 0)
+    if (poll(polled, 3, -1) < 0)
         return;
     if (polled[1].revents)
         drain_wake(conn);

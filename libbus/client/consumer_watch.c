@@ -21,9 +21,8 @@ watch_arm(struct bus_consumer *consumer)
 {
     if (consumer->armed)
         return;
-    uint64_t count;
-    ssize_t n = read(consumer->event_fd, &count, sizeof count);
-    (void)n; /* it may not have been readable */
+    eventfd_t count;
+    eventfd_read(consumer->event_fd, &count); /* it may not have been readable */
     consumer->armed = true;
     pthread_cond_signal(&consumer->armed_now);
 }
@@ -31,10 +30,8 @@ watch_arm(struct bus_consumer *consumer)
 static void
 raise_event(struct bus_consumer *consumer)
 {
-    uint64_t one = 1;
     consumer->armed = false;
-    ssize_t n = write(consumer->event_fd, &one, sizeof one);
-    (void)n; /* a full counter is readable as well */
+    eventfd_write(consumer->event_fd, 1); /* a full counter is readable as well */
 }
 
 static void *

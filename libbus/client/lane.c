@@ -519,8 +519,10 @@ flush_once(struct lane *lane, int64_t end, int64_t deadline_ns)
 {
     struct attachment *flusher = &lane->flusher;
     int rc = 0;
-    if (!flusher->mapped || attach_stale(flusher))
-        rc = attach_renew(flusher, flusher->mapped ? 0 : CONN_WAIT, deadline_ns);
+    if (!flusher->mapped)
+        rc = attach_renew(flusher, CONN_WAIT, deadline_ns);
+    else if (attach_stale(flusher))
+        rc = attach_renew(flusher, 0, clock_mono_ns() + RENEW_WAIT_MS * INT64_C(1000000));
     if (rc == ATTACH_MEDIATED)
         return err_set(BUS_ERR_TOPIC_AUTHORIZATION_FAILED,
             "the permission to write %s directly was taken away", lane->topic->name);

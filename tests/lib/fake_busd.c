@@ -322,6 +322,8 @@ static void *
 run(void *arg)
 {
     struct fake_busd *fake = arg;
+    if (fake->thread_starts)
+        fake->thread_starts();
     for (;;) {
         struct pollfd polled[FAKE_CLIENTS_MAX + 2];
         polled[0] = (struct pollfd){.fd = fake->stop_pipe[0], .events = POLLIN};
@@ -379,8 +381,15 @@ fake_busd_stop(struct fake_busd *fake)
 int
 fake_busd_init(struct fake_busd *fake, const struct shm_fixture_options *options)
 {
+    return fake_busd_init_with(fake, options, NULL);
+}
+
+int
+fake_busd_init_with(
+    struct fake_busd *fake, const struct shm_fixture_options *options, void (*thread_starts)(void))
+{
     struct shm_fixture_options usual = {.segment_bytes = 1 << 20, .max_message_bytes = 1 << 18};
-    *fake = (struct fake_busd){.generation = 1};
+    *fake = (struct fake_busd){.generation = 1, .thread_starts = thread_starts};
     snprintf(fake->folder, sizeof fake->folder, "/tmp/shmbus-fake-XXXXXX");
     int rc = shm_fixture_init(&fake->fixture, options ? options : &usual);
     if (rc < 0)

@@ -30,9 +30,10 @@ struct fake_busd {
     struct shm_partition view; /* its own, writable */
     uint8_t topic_id[16];
     uint32_t generation;
-    bool mediated;   /* nobody may map for writing */
-    fake_hook *hook; /* may be NULL */
-    void *context;   /* the hook's */
+    bool mediated;               /* nobody may map for writing */
+    fake_hook *hook;             /* may be NULL */
+    void *context;               /* the hook's */
+    void (*thread_starts)(void); /* called first by its thread; may be NULL */
     char folder[64];
     char path[96]; /* of the socket */
     int listen_fd;
@@ -49,6 +50,10 @@ struct fake_busd {
 
 /** Makes folder and partition, and starts. `options` NULL: 1 MiB segments. 0 or a failure. */
 int fake_busd_init(struct fake_busd *fake, const struct shm_fixture_options *options);
+
+/** The same, with something that its thread calls first. */
+int fake_busd_init_with(
+    struct fake_busd *fake, const struct shm_fixture_options *options, void (*thread_starts)(void));
 
 /** Stops and removes everything. */
 void fake_busd_fini(struct fake_busd *fake);
