@@ -279,8 +279,8 @@ log_set_high_watermark(struct log *log, int64_t offset)
     if (offset > log->high_watermark) {
         log->high_watermark = offset;
         if (log->generation) {
-            /* Seq_cst: the release pairs with cursor.c's visible_end(), the total order with wait.c's
-             * flag makes sure that shm_wake() sees a reader who sleeps. */
+            /* Seq_cst: the release pairs with cursor.c's visible_end(), the total order with
+             * wait.c's flag makes sure that shm_wake() sees a reader who sleeps. */
             atomic_store_explicit(
                 &log->generation->view.control->high_watermark, offset, memory_order_seq_cst);
             shm_wake(&log->generation->view);
