@@ -4,6 +4,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,10 +12,27 @@
 
 enum { PATH_BYTES_MAX = 256 };
 
+/** Brings the name of a new folder to stable storage: without it all that is in it is lost. */
+static int
+sync_name(const char *path)
+{
+    char above[PATH_BYTES_MAX + 4];
+    snprintf(above, sizeof above, "%s/..", path);
+    int fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* A folder that may be written to and not be read cannot be flushed. */
+    if (fd < 0)
+        return errno == EACCES ? 0 : err_sys(errno, "opening the folder above %s", path);
+    int rc = fsync(fd) == 0 ? 0 : err_sys(errno, "flushing the folder above %s", path);
+    close(fd);
+    return rc;
+}
+
 static int
 make_one(const char *path, mode_t mode)
 {
-    if (mkdir(path, mode) == 0 || errno == EEXIST)
+    if (mkdir(path, mode) == 0)
+        return sync_name(path);
+    if (errno == EEXIST)
         return 0;
     int why = errno;
     if (why == EACCES || why == EPERM || why == EROFS)

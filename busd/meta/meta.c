@@ -7,12 +7,14 @@
 #include "meta/env.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     IDENTITY_BYTES = 1 + 4 + 16 + META_CLUSTER_ID_BYTES, /* form, node, instance, cluster */
@@ -133,11 +135,36 @@ open_env(struct meta *meta)
     return rc == 0 ? 0 : env_error(meta, rc, "opening metadata");
 }
 
-/** What a new environment starts with: the backup of a lost one, or a new identity. */
+static int
+sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_sys(errno, "opening the folder %s", path);
+    int rc = fsync(fd) == 0 ? 0 : err_sys(errno, "flushing the folder %s", path);
+    close(fd);
+    return rc;
+}
+
+/** Brings the names of a new environment to stable storage. LMDB flushes bytes only, and a file
+ * without a name is lost with all that was committed to it. */
+static int
+sync_names(const struct meta *meta)
+{
+    char above[PATH_BYTES_MAX];
+    snprintf(above, sizeof above, "%s/..", meta->folder);
+    int rc = sync_folder(meta->folder);
+    return rc < 0 ? rc : sync_folder(above);
+}
+
+/** What a new environment starts with: the backup of a lost one, or a new identity. Its names are
+ * durable before that is committed, so an environment with an identity has them. */
 static int
 fill(struct meta *meta, MDB_txn *txn, int32_t node_id)
 {
-    int rc = backup_restore(meta, txn);
+    int rc = sync_names(meta);
+    if (rc == 0)
+        rc = backup_restore(meta, txn);
     if (rc != BACKUP_NONE)
         return rc;
     rc = make_identity(meta, node_id);
