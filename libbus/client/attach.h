@@ -61,6 +61,15 @@ attach_stale(const struct attachment *attachment)
     return attachment->epoch != atomic_load_explicit(attachment->epoch_now, memory_order_relaxed);
 }
 
+/** Whether the generation is over: then a lock that does not move is the zombie's for ever. */
+static inline bool
+attach_fenced(const struct attachment *attachment)
+{
+    /* Acquire: pairs with shm_fence(). */
+    return atomic_load_explicit(&attachment->view.control->state, memory_order_acquire) ==
+           SHM_STATE_FENCED;
+}
+
 /**
  * If busd has a spare segment ready that the view lacks, asks for it without waiting, or takes in
  * the answer, so that the next roll works while busd is away. A few loads when there is nothing.

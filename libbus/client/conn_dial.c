@@ -29,7 +29,13 @@ explain_permission(const char *path)
     struct stat status;
     struct group group, *found = NULL;
     char names[4096];
-    if (stat(path, &status) == 0)
+    bool known = stat(path, &status) == 0;
+    if (known && !(status.st_mode & S_IWGRP))
+        return err_set(BUS_ERR_PERMISSION,
+            "no permission to connect to %s: only its owner (uid %u) has it; become that user, or "
+            "start busd with another socket.mode",
+            path, (unsigned)status.st_uid);
+    if (known)
         getgrgid_r(status.st_gid, &group, names, sizeof names, &found);
     if (found)
         return err_set(BUS_ERR_PERMISSION,

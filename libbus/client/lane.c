@@ -218,7 +218,7 @@ lane_append(struct lane *lane, const struct append_batch *batch, struct append_r
         lane->appended_end = result->base_offset + batch->offsets;
         ahead_note(lane, batch->size_bytes);
     }
-    return rc;
+    return rc == APPEND_BUSY && attach_fenced(&lane->attachment) ? APPEND_FENCED : rc;
 }
 
 /* ---- records into the batch ----------------------------------------------------------------- */

@@ -59,6 +59,8 @@ try_room(struct loan *loan)
     int64_t now_ns = clock_mono_ns();
     int rc = shm_loan_begin(
         &lane->attachment.view, loan->size, now_ns + STALL_PAUSE_MS * 2000000, &loan->room);
+    if (rc == APPEND_BUSY && attach_fenced(&lane->attachment))
+        rc = APPEND_FENCED;
     switch (rc) {
     case APPEND_DONE:
         loan->bytes = loan->room.bytes;

@@ -122,6 +122,10 @@ renew(struct parcel *parcel, int64_t now_ns)
     int64_t deadline_ns = after_ms(now_ns, BUSD_WAIT_MS);
     int rc =
         lane->mode == LANE_CLOSED ? lane_open(lane, deadline_ns) : lane_renew(lane, deadline_ns);
+    if (rc == 0 && lane->mode == LANE_DIRECT && attach_fenced(&lane->attachment)) {
+        rc = err_set(BUS_ERR_NOT_LEADER_OR_FOLLOWER, "busd has not begun a new generation yet");
+        return try_later(parcel, now_ns, settings(lane)->retry_backoff_ms);
+    }
     if (rc == 0)
         return now_ns;
     if (!is_final(rc))

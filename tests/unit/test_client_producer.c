@@ -5,11 +5,14 @@
 #include "lib/fake_busd.h"
 #include "record/murmur2.h"
 #include "shm/append.h"
+#include "shm/lock.h"
 #include "unit/unit.h"
 
 #include <bus/bus.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct fake_busd fake;
 static struct bus *bus;
@@ -420,6 +423,64 @@ test_fenced(void)
     tear_down();
 }
 
+/* As busd does when it is told of a lock that does not move. */
+static bool
+evict_on_report(struct fake_busd *busd, const struct fake_request *request)
+{
+    if (request->api->key == API_REPORT_STALL)
+        shm_fence(&busd->view, SHM_STATE_FENCED);
+    return next_generation(busd, request);
+}
+
+static int zombie_pipe[2];
+
+/* Holds the append lock until the test ends. */
+static void *
+hold_lock(void *arg)
+{
+    struct shm_partition *view = arg;
+    char byte;
+    shm_lock(&view->control->append_lock, INT64_MAX);
+    ssize_t n = write(zombie_pipe[1], "", 1);
+    n += read(zombie_pipe[0], &byte, 1);
+    return (void *)n;
+}
+
+static void
+test_evicts(void)
+{
+    struct shm_fixture next;
+    struct shm_partition zombie_view;
+    struct shm_fixture_options options = {.segment_bytes = 1 << 20, .max_message_bytes = 1 << 18};
+    pthread_t zombie;
+    int answer_pipe[2];
+    char byte;
+    set_up(false, (const char *const[]){"acks", "all", NULL});
+    send_one("a", 0);
+    CU_ASSERT_EQUAL_FATAL(shm_fixture_view(&fake.fixture, true, &zombie_view), 0);
+    CU_ASSERT_EQUAL_FATAL(shm_fixture_init(&next, &options), 0);
+    CU_ASSERT_EQUAL_FATAL(pipe(answer_pipe), 0);
+    int release_pipe[2];
+    CU_ASSERT_EQUAL_FATAL(pipe(release_pipe), 0);
+    zombie_pipe[0] = release_pipe[0];
+    zombie_pipe[1] = answer_pipe[1];
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&zombie, NULL, hold_lock, &zombie_view), 0);
+    CU_ASSERT_EQUAL_FATAL(read(answer_pipe[0], &byte, 1), 1);
+    fake.context = &next;
+    fake.hook = evict_on_report;
+    send_one("b", 1);
+    send_one("c", 2);
+    CU_ASSERT_EQUAL(fake.generation, 2);
+    CU_ASSERT_EQUAL(write(release_pipe[1], "", 1), 1);
+    pthread_join(zombie, NULL);
+    for (int i = 0; i < 2; i++) {
+        close(answer_pipe[i]);
+        close(release_pipe[i]);
+    }
+    shm_partition_fini(&zombie_view);
+    tear_down();
+}
+
 static void
 test_deleted(void)
 {
@@ -466,6 +527,7 @@ static const struct unit_case cases[] = {
     {"waits for busd where it needs it", test_mediated_busd_away},
     {"reports a log without room", test_no_room},
     {"follows to the next generation", test_fenced},
+    {"has a stopped writer evicted", test_evicts},
     {"reports a deleted topic", test_deleted},
     {"gives up at close", test_close_late},
     {NULL, NULL},
