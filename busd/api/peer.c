@@ -154,7 +154,8 @@ peer_topic(const struct api_request *r, const char *name)
 {
     struct cluster_topic *topic = name ? cluster_topic(request_cluster(r), name) : NULL;
     if (!topic)
-        err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION, "topic %s does not exist: create it first",
+        err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION,
+            "topic %s does not exist: create it, or look for its name in the list of topics",
             name ? name : "(null)");
     return topic;
 }

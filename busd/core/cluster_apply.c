@@ -22,16 +22,19 @@ cluster_check_name(const char *name)
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     size_t n = name ? strlen(name) : 0;
     if (n == 0)
-        return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION, "a topic needs a name");
+        return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION,
+            "a topic needs a name: give it 1 to %d letters, digits, '.', '_' or '-'",
+            CLUSTER_TOPIC_NAME_MAX);
     if (n > CLUSTER_TOPIC_NAME_MAX)
         return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION,
             "the topic name \"%.40s…\" has %zu bytes; at most %d are allowed", name, n,
             CLUSTER_TOPIC_NAME_MAX);
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-        return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION, "a topic cannot be called \"%s\"", name);
+        return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION,
+            "a topic cannot be called \"%s\": choose another name", name);
     if (name[strspn(name, allowed)] != '\0')
         return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION,
-            "the topic name \"%s\" has a character that is not allowed; allowed are letters, "
+            "the topic name \"%.100s\" has a character that is not allowed; allowed are letters, "
             "digits, '.', '_' and '-'",
             name);
     return 0;
@@ -66,12 +69,14 @@ check_new_name(const struct cluster *cluster, const char *name)
     if (rc < 0)
         return rc;
     if (cluster_topic(cluster, name))
-        return err_set(BUS_ERR_TOPIC_ALREADY_EXISTS, "topic \"%s\" exists already", name);
+        return err_set(BUS_ERR_TOPIC_ALREADY_EXISTS,
+            "topic \"%s\" exists already: choose another name, or alter that one", name);
     for (size_t i = 0; i < cluster->topic_count && strpbrk(name, "._"); i++)
         if (names_collide(cluster->by_name[i]->name, name))
             return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION,
-                "topic \"%s\" differs from the existing \"%s\" only in '.' and '_'", name,
-                cluster->by_name[i]->name);
+                "topic \"%.100s\" differs from the existing \"%.100s\" only in '.' and '_': choose another "
+                "name",
+                name, cluster->by_name[i]->name);
     return 0;
 }
 

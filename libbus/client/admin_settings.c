@@ -37,14 +37,14 @@ bus_topic_alter(
         bus_request_deadline_ns(bus), &reply);
     free(configs);
     if (rc < 0)
-        return err_prefix(rc, "topic %s", topic);
+        return err_prefix(rc, "topic %.100s", topic);
     const struct incremental_alter_configs_response *answer = reply->message;
     if (answer->responses_count != 1)
         rc = err_set(BUS_ERR_UNKNOWN_SERVER_ERROR, "busd's answer does not speak of it");
     else
         rc = conn_refused(answer->responses[0].error_code, answer->responses[0].error_message);
     conn_reply_free(&reply);
-    return err_prefix(rc, "topic %s", topic);
+    return err_prefix(rc, "topic %.100s", topic);
 }
 
 struct bus_settings {
@@ -67,7 +67,7 @@ settings_of_reply(struct conn_reply *reply, const char *topic, struct bus_settin
     if (rc < 0) {
         conn_reply_free(&reply);
         free(fresh);
-        return topic ? err_prefix(rc, "topic %s", topic) : rc;
+        return topic ? err_prefix(rc, "topic %.100s", topic) : rc;
     }
     *fresh = (struct bus_settings){
         .reply = reply, .result = &answer->results[0], .of_topic = topic != NULL};

@@ -28,7 +28,7 @@ topic_refused(const char *topic, int16_t wire, const char *text)
 {
     if (wire == BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION && !(text && *text))
         return metadata_unknown(topic);
-    return err_prefix(conn_refused(wire, text), "topic %s", topic);
+    return err_prefix(conn_refused(wire, text), "topic %.100s", topic);
 }
 
 int
@@ -96,7 +96,7 @@ bus_topic_grow(struct bus *bus, const char *topic, int32_t partitions)
     int rc = conn_call(bus->conn, API_CREATE_PARTITIONS, &request, CONN_WAIT,
         bus_request_deadline_ns(bus), &reply);
     if (rc < 0)
-        return err_prefix(rc, "topic %s", topic);
+        return err_prefix(rc, "topic %.100s", topic);
     const struct create_partitions_response *answer = reply->message;
     rc = answer->results_count == 1
              ? topic_refused(topic, answer->results[0].error_code, answer->results[0].error_message)

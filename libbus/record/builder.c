@@ -146,7 +146,9 @@ builder_room(struct batch_builder *b, size_t bytes)
 {
     if (bytes == 0 || bytes > b->max_bytes - BATCH_HEADER_BYTES)
         return err_set(BUS_ERR_MESSAGE_TOO_LARGE,
-            "the record makes a batch of more than %zu bytes; see max.message.bytes", b->max_bytes);
+            "the record makes a batch of more than %zu bytes: raise max.message.bytes of the "
+            "topic, or make the record smaller",
+            b->max_bytes);
     if (bytes <= (size_t)(b->limit - b->at))
         return BUILDER_OK;
     return b->count > 0 ? BUILDER_FULL : builder_resize(b, BATCH_HEADER_BYTES + bytes);
