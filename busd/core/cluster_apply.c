@@ -74,7 +74,9 @@ check_new_name(const struct cluster *cluster, const char *name)
     for (size_t i = 0; i < cluster->topic_count && strpbrk(name, "._"); i++)
         if (names_collide(cluster->by_name[i]->name, name))
             return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION,
-                "topic \"%.100s\" differs from the existing \"%.100s\" only in '.' and '_': choose another "
+                "topic \"%.100s\" differs from \"%.100s\", which exists, only in '.' and '_': "
+                "choose "
+                "another "
                 "name",
                 name, cluster->by_name[i]->name);
     return 0;

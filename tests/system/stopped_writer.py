@@ -74,7 +74,7 @@ def lend(bus, *settings):
 
 
 def wake(loan):
-    """Lets it go on and commit; its last line."""
+    """Lets it go on, write into the loan once more, and commit; its last line."""
     loan.signal(signal.SIGCONT)
     loan.popen.stdin.write(b"go\n")
     loan.popen.stdin.close()

@@ -263,6 +263,7 @@ loan(struct bus *bus)
     printf("lent\n");
     ssize_t got = read(STDIN_FILENO, line, sizeof line);
     (void)got;
+    memset(lent.value, 'M', lent.value_size); /* when the loan was taken away: a late write */
     int rc = bus_commit(&lent, &delivery);
     printf("commit %s %s\n", rc < 0 ? bus_err_name(rc) : "NONE", rc < 0 ? bus_error() : "");
     bus_producer_close(&producer, 10000);
