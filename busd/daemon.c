@@ -30,6 +30,7 @@ enum {
     KEEPER_TICK_MS = 1000,   /* how often every log is looked after */
     KEEPER_AGAIN_MS = 5,     /* how soon after a pass that left work */
     WORKER_JOBS_MAX = 65536, /* one per waiting flush of a partition */
+    SETTLE_MS = 2000,        /* how long the logs may take to be followed at the end */
     FAREWELL_MS = 1000,      /* how long answers may take to leave at the end */
 };
 
@@ -404,7 +405,7 @@ static void
 stop_api(struct daemon *d)
 {
     /* The logs are closed by the api: what they hold has to be on stable storage before. */
-    if (store_flush(d->store) < 0)
+    if (store_settle(d->store, SETTLE_MS) < 0)
         trace(TRACE_ERROR, "the last flush: %s", err_text());
     api_free(&d->api);
     loop_timer_free(&d->api_timer);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/trace.h"
 #include "store/private.h"
@@ -147,4 +148,13 @@ store_flush(struct store *store)
     free(all.checkpoints);
     free(all.logs);
     return rc;
+}
+
+int
+store_settle(struct store *store, int64_t patience_ms)
+{
+    int64_t until_ms = clock_mono_ms() + patience_ms;
+    while (store_service(store, true) > 0 && clock_mono_ms() < until_ms)
+        continue;
+    return store_flush(store);
 }

@@ -261,6 +261,74 @@ zero_rest(struct log *log, struct segment *segment, int fd, int64_t end)
     return rc;
 }
 
+/* Copies the bytes [from, to) into a new file. */
+static int
+copy_out(int fd, int64_t from, int64_t to, const char *path)
+{
+    int out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int rc = out < 0 ? err_sys(errno, "create %s", path) : 0;
+    uint8_t *bytes = malloc(WALK_WINDOW_BYTES);
+    if (rc == 0 && !bytes)
+        rc = err_no_memory();
+    while (rc == 0 && from < to) {
+        size_t n = to - from < WALK_WINDOW_BYTES ? (size_t)(to - from) : WALK_WINDOW_BYTES;
+        rc = walk_read(fd, bytes, n, from);
+        if (rc == 0 && write(out, bytes, n) != (ssize_t)n)
+            rc = err_sys(errno, "write %s", path);
+        from += (int64_t)n;
+    }
+    if (rc == 0 && fdatasync(out) < 0)
+        rc = err_sys(errno, "flush %s", path);
+    free(bytes);
+    if (out >= 0)
+        close(out);
+    return rc;
+}
+
+/* Whether sound batches follow the one at which the log is cut, up to the first hole. */
+static int
+find_rest(struct scan *scan, int fd, int64_t *to)
+{
+    struct walk walk;
+    *to = lseek(fd, scan->position, SEEK_HOLE);
+    if (*to <= scan->position)
+        return WALK_END;
+    int rc = walk_init(&walk, fd, scan->position, *to);
+    if (rc == 0)
+        rc = walk_next(&walk);
+    /* Zeros are the ordinary end. */
+    if (rc == WALK_BATCH || rc == -BUS_ERR_CORRUPT_MESSAGE) {
+        walk_seek(&walk, scan->position);
+        rc = walk_resync(&walk, scan->offset, INT64_MAX);
+    }
+    walk_fini(&walk);
+    return rc;
+}
+
+/* What is cut may be more than what a power loss tore: it is kept for whoever wants to look at it.
+ */
+static int
+keep_rest(struct scan *scan, const struct segment *segment, int fd)
+{
+    const struct log *log = scan->log;
+    int64_t to;
+    int rc = find_rest(scan, fd, &to);
+    if (rc != WALK_BATCH)
+        return rc;
+    char name[FILES_NAME_BYTES_MAX];
+    files_name(name, segment->base_offset, ".log.cut");
+    char *path = files_path(log->folder, name);
+    rc = path ? copy_out(fd, scan->position, to, path) : err_no_memory();
+    if (rc == 0)
+        trace(TRACE_ERROR,
+            "%s-%" PRId32 ": segment %020" PRId64 ".log is damaged at position %" PRId64
+            ": the log is cut there, at offset %" PRId64 ", and what followed was set aside in %s",
+            log->topic, log->options.partition, segment->base_offset, scan->position, scan->offset,
+            path);
+    free(path);
+    return rc;
+}
+
 /* The indexes of what was written last may have lost more in a power cut than can be seen. */
 static int
 drop_indexes(struct log *log, const struct segment *segment)
@@ -288,6 +356,8 @@ settle_segment(struct scan *scan, size_t at)
                        : 0;
     if (rc == 0 && scan->options->rewrite)
         rc = rewrite(fd, from, last ? scan->position : segment->end);
+    if (rc == 0 && last && !scan->options->alive)
+        rc = keep_rest(scan, segment, fd);
     if (rc == 0 && last && !scan->options->alive)
         rc = zero_rest(log, segment, fd, scan->position);
     if (rc == 0 && !(log->options.flags & SHM_FLAG_MEMORY) && fdatasync(fd) < 0) {
@@ -337,6 +407,8 @@ finish(struct scan *scan, struct scan_end *end)
                 "%s-%" PRId32 ": the data of offsets %" PRId64 " to %" PRId64 " is missing",
                 log->topic, log->options.partition, scan->offset, least - 1);
     }
+    if (log->count == 0)
+        log->start_offset = end->offset; /* so that readers do not look for what is gone */
     log->end_offset = end->offset;
     log->end_position = scan->position;
 }

@@ -83,6 +83,12 @@ size_t store_service(struct store *store, bool all);
  */
 int store_flush(struct store *store);
 
+/**
+ * Before the end: follows every log to its end, for at most `patience_ms`, and flushes, so that the
+ * next start has nothing to verify. May run beside a pass of the keeper. As store_flush() else.
+ */
+int store_settle(struct store *store, int64_t patience_ms);
+
 /** Calls `visit` for every open log, which stays open meanwhile. Thread: any. */
 void store_each(struct store *store, void (*visit)(void *context, struct log *log), void *context);
 

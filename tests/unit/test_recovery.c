@@ -223,7 +223,8 @@ test_segments_that_do_not_continue(void)
     fixture_reboot(&fixture);
     CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
     CU_ASSERT_EQUAL(fixture_bounds(&fixture).end_offset, 4);
-    CU_ASSERT_EQUAL(fixture_count(&fixture, ".cut"), files - 2);
+    /* The later segments, and what was behind the damage in the first; a spare is no data. */
+    CU_ASSERT_EQUAL(fixture_count(&fixture, ".cut"), files - 1);
     CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 20000, 1), 4);
     CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 5);
     fixture_fini(&fixture);
