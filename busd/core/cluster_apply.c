@@ -75,9 +75,7 @@ check_new_name(const struct cluster *cluster, const char *name)
         if (names_collide(cluster->by_name[i]->name, name))
             return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION,
                 "topic \"%.100s\" differs from \"%.100s\", which exists, only in '.' and '_': "
-                "choose "
-                "another "
-                "name",
+                "choose another name",
                 name, cluster->by_name[i]->name);
     return 0;
 }
