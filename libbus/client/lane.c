@@ -216,6 +216,7 @@ lane_append(struct lane *lane, const struct append_batch *batch, struct append_r
     int rc = shm_append(&lane->attachment.view, batch, now_ns + LOCK_WAIT_MS * 1000000, result);
     if (__builtin_expect(rc == APPEND_DONE, 1)) {
         lane->appended_end = result->base_offset + batch->offsets;
+        lane->no_room_ns = 0;
         ahead_note(lane, batch->size_bytes);
     }
     return rc == APPEND_BUSY && attach_fenced(&lane->attachment) ? APPEND_FENCED : rc;
@@ -457,7 +458,7 @@ static int
 append_patiently(struct lane *lane, const struct append_batch *batch, struct append_result *result)
 {
     int rc = lane_append(lane, batch, result);
-    if (__builtin_expect(rc != APPEND_NO_ROOM, 1))
+    if (__builtin_expect(rc != APPEND_NO_ROOM, 1) || lane->no_room_ns)
         return rc;
     int64_t wait_ms = settings(lane)->max_block_ms;
     int64_t until_ns =

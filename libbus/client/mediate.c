@@ -106,6 +106,7 @@ mediate_answered(struct parcel *parcel, int64_t now_ns)
         err_set((enum bus_err) - rc, "%s", parcel->text ? parcel->text : bus_err_text(rc));
     conn_reply_free(&parcel->reply);
     if (rc == 0) {
+        parcel->lane->no_room_ns = 0;
         parcel_appended(parcel, &result);
         parcel_finish(parcel, 0);
         return;

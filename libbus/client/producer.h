@@ -61,7 +61,6 @@ struct parcel {
     int32_t attempts;         /* that failed */
     int64_t deadline_ns;      /* delivery.timeout.ms */
     int64_t retry_ns;         /* not before */
-    int64_t no_room_ns;       /* since when the log has no room; 0: it has */
     uint64_t call;            /* of the connection, while in flight */
     bool answered;            /* under producer->lock: it is in `arrived` */
     struct conn_reply *reply; /* owned: busd's answer on its way to the sender */
@@ -101,6 +100,7 @@ struct lane {
     struct parcel_list queue; /* in the order of sending */
     int unsent;               /* of them WAITING or IN_FLIGHT: nothing may overtake them */
     int in_flight;
+    int64_t no_room_ns;   /* since when the log has had no room for us; 0: it has */
     int64_t appended_end; /* behind the last record that this lane appended */
     uint64_t created;     /* parcels */
 

@@ -45,7 +45,7 @@ static int
 too_late(const struct parcel *parcel)
 {
     const struct lane *lane = parcel->lane;
-    if (parcel->no_room_ns)
+    if (lane->no_room_ns)
         return err_set(BUS_ERR_DISK_FULL,
             "%s-%d has no room: the disk of busd is full, or busd is away", lane->topic->name,
             lane->partition);
@@ -102,12 +102,14 @@ is_final(int rc)
 static int64_t
 no_room(struct parcel *parcel, int64_t now_ns)
 {
-    if (!parcel->no_room_ns)
-        parcel->no_room_ns = now_ns;
-    int64_t since_ns = now_ns - parcel->no_room_ns;
+    struct lane *lane = parcel->lane;
+    if (!lane->no_room_ns)
+        lane->no_room_ns = now_ns;
+    int64_t since_ns = now_ns - lane->no_room_ns;
+    /* busd knows whether the disk is full, and tells at once. */
     if (since_ns > ROOM_PATIENCE_MS * INT64_C(1000000) && mediate_start(parcel) == 0)
         return NEVER_NS;
-    if (since_ns > settings(parcel->lane)->max_block_ms * 1000000) {
+    if (since_ns > settings(lane)->max_block_ms * 1000000) {
         parcel_finish(parcel, too_late(parcel));
         return now_ns;
     }
