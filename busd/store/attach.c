@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/err.h"
 #include "store/private.h"
+#include "store/walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -154,16 +155,16 @@ find_by_seq(struct log *log, const struct log_segment_wanted *wanted, struct seg
     return 0;
 }
 
-/* A place to start reading at: a hint, as an index entry is. */
-static int64_t
-place_in(struct log *log, struct segment *segment, int64_t offset)
+/* Where the batch of an offset begins. Clients walk on from there, so it must lie behind whatever
+ * is destroyed before it; where the batch itself is, they are told how far that reaches. */
+static int
+place_in(struct log *log, struct segment *segment, int64_t offset, int64_t *position)
 {
-    struct index_files files = segment_index_files(log, segment);
-    struct index_entry entry;
-    if (segment_index(log, segment) < 0 ||
-        index_find_offset(&segment->index, &files, offset, &entry) < 0)
-        return 0;
-    return entry.position;
+    struct walk walk;
+    int rc = log_locate(log, segment, offset, &walk);
+    *position = rc == WALK_BATCH ? walk.batch_position : walk.position;
+    walk_fini(&walk);
+    return rc < 0 ? rc : 0;
 }
 
 static int
@@ -183,9 +184,12 @@ segment_locked(
         return rc;
     if (wanted->seq < 0)
         found = log->segments[segments_find(log, wanted->offset)];
-    rc = open_segment(log, found, wanted->access, segment);
-    if (rc == 0 && wanted->seq < 0)
-        segment->position = place_in(log, found, wanted->offset);
+    if (wanted->seq < 0)
+        rc = place_in(log, found, wanted->offset, &segment->position);
+    int64_t position = segment->position;
+    if (rc == 0)
+        rc = open_segment(log, found, wanted->access, segment);
+    segment->position = position;
     return rc;
 }
 

@@ -87,6 +87,27 @@ start_in(struct search *search, struct segment *segment)
     return offset > search->log->start_offset ? offset : search->log->start_offset;
 }
 
+/* The next batch, whatever is destroyed before it. */
+static int
+next_batch(struct search *search, struct segment *segment, struct walk *walk)
+{
+    int64_t from;
+    int rc = walk_next(walk);
+    if (rc != -BUS_ERR_CORRUPT_MESSAGE && !(rc == WALK_END && walk->position < walk->end))
+        return rc;
+    return log_skip(search->log, segment, walk, &from);
+}
+
+/* The batch to begin with: if the offset itself lies in damage, the first one behind that. */
+static int
+first_batch(struct search *search, struct segment *segment, int64_t offset, struct walk *walk)
+{
+    int rc = log_locate(search->log, segment, offset, walk);
+    if (rc == -BUS_ERR_CORRUPT_MESSAGE && walk->window)
+        rc = walk->position < walk->end ? WALK_BATCH : WALK_END;
+    return rc;
+}
+
 static int
 search_segment(struct search *search, struct segment *segment)
 {
@@ -97,13 +118,13 @@ search_segment(struct search *search, struct segment *segment)
     int64_t offset = start_in(search, segment);
     if (offset < 0)
         return 0;
-    rc = log_locate(search->log, segment, offset, &walk);
+    rc = first_batch(search, segment, offset, &walk);
     int found = 0;
     while (rc == WALK_BATCH && found == 0 && walk.batch.base_offset < search->bound) {
         if (walk.batch.max_timestamp >= search->timestamp)
             found = search_batch(search, &walk);
         if (found == 0)
-            rc = walk_next(&walk);
+            rc = next_batch(search, segment, &walk);
     }
     walk_fini(&walk);
     return found != 0 ? found : rc == -BUS_ERR_CORRUPT_MESSAGE || rc > 0 ? 0 : rc;

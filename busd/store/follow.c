@@ -107,12 +107,16 @@ take_batch(struct follow *follow, const struct walk *walk)
     index->offset = last_offset + 1;
 }
 
+/* No checksum covers the base offset. Only compaction, and a start that is not known, leave holes.
+ */
 static bool
 fits(const struct follow *follow, const struct batch_header *batch)
 {
     const struct index *index = &follow->index;
+    bool holes = index->offset < 0 || follow->log->options.flags & SHM_FLAG_COMPACTED;
     int64_t least = index->offset >= 0 ? index->offset : follow->segment->base_offset;
-    return batch->base_offset >= least && batch_next_offset(batch) <= follow->end_offset;
+    return (holes ? batch->base_offset >= least : batch->base_offset == least) &&
+           batch_next_offset(batch) <= follow->end_offset;
 }
 
 static int
@@ -141,9 +145,10 @@ meet_damage(struct follow *follow, struct walk *walk)
     trace(TRACE_ERROR,
         "%s-%" PRId32 ": segment %020" PRId64 ".log is damaged on disk at position %" PRId64,
         log->topic, log->options.partition, follow->segment->base_offset, index->position);
-    walk_seek(walk, index->position);
-    int64_t least = index->offset >= 0 ? index->offset : follow->segment->base_offset;
-    int rc = walk_resync(walk, least, follow->end_offset);
+    struct walk_range range = {
+        .least = follow->segment->base_offset, .end_offset = follow->end_offset};
+    int64_t from;
+    int rc = walk_skip(walk, &range, &from);
     if (rc == WALK_END)
         index->position = follow->end;
     return rc;
@@ -158,6 +163,8 @@ next_batch(struct follow *follow, struct walk *walk)
         return rc;
     if (rc == WALK_END && walk->position >= follow->end)
         return rc;
+    if (rc == WALK_BATCH)
+        walk_seek(walk, walk->batch_position, follow->index.offset);
     return rc < 0 && rc != -BUS_ERR_CORRUPT_MESSAGE ? rc : meet_damage(follow, walk);
 }
 
@@ -168,7 +175,10 @@ look(struct follow *follow)
     struct walk walk;
     int64_t stop = follow->index.position + FOLLOW_BYTES_MAX;
     int32_t epoch = -1;
-    int rc = walk_init(&walk, follow->file->fd, follow->index.position, follow->end);
+    int rc = walk_init(&walk, follow->file->fd, 0, follow->end);
+    walk.holes = follow->log->options.flags & SHM_FLAG_COMPACTED;
+    walk_seek(&walk, follow->index.position,
+        follow->index.position == 0 ? follow->segment->base_offset : follow->index.offset);
     while (rc >= 0 && walk.position < stop && follow->batch->count < INDEX_BATCH_MAX - 1) {
         rc = next_batch(follow, &walk);
         if (rc != WALK_BATCH)

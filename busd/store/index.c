@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/err.h"
+#include "base/trace.h"
 #include "store/files.h"
 #include "store/walk.h"
 
@@ -68,6 +69,7 @@ struct load {
     int64_t end_position;
     int64_t time_offset; /* of the last time entry */
     bool cut;            /* the file did not end with its last good entry, or was missing */
+    bool wrong;          /* entries of either file were cut off */
 };
 
 /* Takes an entry when it is good; false ends the good part of the file. */
@@ -124,6 +126,7 @@ load_entries(struct load *load, int fd, size_t entry_bytes,
     }
     free(chunk);
     load->cut = rc == 0 && taken * (int64_t)entry_bytes < status.st_size;
+    load->wrong |= load->cut;
     if (load->cut && ftruncate(fd, taken * (int64_t)entry_bytes) < 0)
         rc = err_sys(errno, "cut an index");
     return rc;
@@ -155,13 +158,19 @@ index_load(
         .end_position = end_position,
         .time_offset = -1};
     int rc = load_file(&load, files, ".timeindex", INDEX_TIME_ENTRY_BYTES, take_time_entry);
-    /* Entries behind what is left of the time index would promise more than it holds. */
-    if (load.cut && load.time_offset + 1 < load.end_offset)
+    /* Entries behind what is left of the time index would promise more than it holds. An empty one
+     * belongs to records without time, or was emptied: it costs little to write both again. */
+    if ((load.cut || fresh.time_entries == 0) && load.time_offset + 1 < load.end_offset)
         load.end_offset = load.time_offset + 1;
     if (rc == 0)
         rc = load_file(&load, files, ".index", INDEX_ENTRY_BYTES, take_entry);
     if (rc < 0)
         return rc;
+    if (load.wrong)
+        trace(TRACE_NOTICE,
+            "%s/%020lld.index or .timeindex does not fit its segment: it "
+            "is written again",
+            files->folder, (long long)files->base_offset);
     fresh.position = fresh.last.position;
     fresh.max_timestamp = fresh.indexed_timestamp;
     fresh.max_offset = load.time_offset;

@@ -19,87 +19,125 @@ log_hints_clear(struct log *log)
         log->hints[i].base_offset = -1;
 }
 
-/* A place to start at: from a hint or from the index; 0 in the worst case. An index that cannot be
- * read, or that does not fit the log, is begun anew. */
-static int
-find_start(struct log *log, struct segment *segment, int64_t offset, struct index_entry *start)
+/* A place to start at. */
+struct start {
+    int64_t position;
+    int64_t expected; /* base offset of the batch there, -1 not known */
+    int64_t next;     /* the offset behind that batch, -1 not known */
+};
+
+static bool
+find_hint(const struct log *log, const struct segment *segment, int64_t offset, struct start *start)
 {
-    *start = (struct index_entry){.offset = -1};
     for (int i = 0; i < HINTS; i++)
         if (log->hints[i].base_offset == segment->base_offset && log->hints[i].offset == offset) {
-            start->position = log->hints[i].position;
-            return 0;
+            *start =
+                (struct start){.position = log->hints[i].position, .expected = offset, .next = -1};
+            return true;
         }
+    return false;
+}
+
+/* From a hint or from the index; the beginning in the worst case. An index that cannot be read is
+ * begun anew. */
+static int
+find_start(struct log *log, struct segment *segment, int64_t offset, struct start *start)
+{
+    if (find_hint(log, segment, offset, start))
+        return 0;
     int rc = segment_index(log, segment);
     if (rc < 0)
         return rc;
     struct index_files files = segment_index_files(log, segment);
-    if (index_find_offset(&segment->index, &files, offset, start) < 0) {
+    struct index_entry entry;
+    if (index_find_offset(&segment->index, &files, offset, &entry) < 0) {
         index_reset(&segment->index);
-        *start = (struct index_entry){.offset = -1};
+        entry.offset = -1;
     }
+    *start = (struct start){.expected = segment->base_offset, .next = -1};
+    if (entry.offset >= 0)
+        *start =
+            (struct start){.position = entry.position, .expected = -1, .next = entry.offset + 1};
     return 0;
 }
 
 static int
-damaged(struct log *log, const struct segment *segment, int64_t from, int64_t to, int64_t position)
+damaged(struct log *log, const struct segment *segment, int64_t from, int64_t to)
 {
     return err_set(BUS_ERR_CORRUPT_MESSAGE,
         "%s-%" PRId32 ": offsets %" PRId64 " to %" PRId64
-        " are damaged on disk (segment %020" PRId64 ".log, position %" PRId64 "): seek to %" PRId64
-        " to go on",
-        log->topic, log->options.partition, from, to - 1, segment->base_offset, position, to);
+        " are damaged on disk (segment %020" PRId64 ".log): seek to %" PRId64 " to go on",
+        log->topic, log->options.partition, from, to - 1, segment->base_offset, to);
 }
 
-/* The header at the walk's position is destroyed: the next sound batch says where the log goes on.
- */
-static int
-skip_damage(struct log *log, struct segment *segment, int64_t offset, struct walk *walk)
+int
+log_skip(struct log *log, const struct segment *segment, struct walk *walk, int64_t *from)
 {
-    int64_t from = walk->batch.length > 0 ? batch_next_offset(&walk->batch) : segment->base_offset;
-    int64_t end_offset = segment_end_offset(log, segment);
-    int64_t position = walk->position;
-    int rc = walk_resync(walk, from, end_offset);
-    if (rc < 0)
-        return rc;
-    if (rc == WALK_END)
-        return damaged(log, segment, from, end_offset, position);
-    if (walk->batch.base_offset > offset)
-        return damaged(log, segment, from, walk->batch.base_offset, position);
-    return WALK_BATCH;
+    struct walk_range range = {
+        .least = segment->base_offset, .end_offset = segment_end_offset(log, segment)};
+    return walk_skip(walk, &range, from);
 }
 
-/* One step towards the offset. */
+int
+log_verified(struct segment *segment, struct walk *walk)
+{
+    int64_t from = walk->batch_position, to = walk->position;
+    if (from >= segment->verified_from && to <= segment->verified_to)
+        return 1;
+    int rc = walk_crc_ok(walk);
+    if (rc != 1)
+        return rc == -BUS_ERR_CORRUPT_MESSAGE ? 0 : rc;
+    if (from != segment->verified_to)
+        segment->verified_from = from;
+    segment->verified_to = to;
+    return 1;
+}
+
+/* One step towards the offset, over damage if there is some; an error when the offset lies in it. A
+ * batch that seems to hold the offset is looked at completely: its own offsets may be what is
+ * wrong. */
 static int
 step(struct log *log, struct segment *segment, int64_t offset, struct walk *walk)
 {
+    int64_t from;
     int rc = walk_next(walk);
-    bool lost = rc == -BUS_ERR_CORRUPT_MESSAGE || (rc == WALK_END && walk->position < walk->end);
-    if (rc == WALK_BATCH && walk->batch.base_offset < segment->base_offset)
-        lost = true;
-    return lost ? skip_damage(log, segment, offset, walk) : rc;
+    bool sound = rc == WALK_BATCH || (rc == WALK_END && walk->position >= walk->end);
+    if (rc == WALK_BATCH && batch_next_offset(&walk->batch) > offset) {
+        rc = log_verified(segment, walk);
+        sound = rc == 1;
+    }
+    if (sound || (rc < 0 && rc != -BUS_ERR_CORRUPT_MESSAGE))
+        return rc;
+    rc = log_skip(log, segment, walk, &from);
+    if (rc < 0)
+        return rc;
+    if (rc == WALK_END)
+        return damaged(log, segment, from, segment_end_offset(log, segment));
+    if (walk->batch.base_offset > offset)
+        return damaged(log, segment, from, walk->batch.base_offset);
+    return WALK_BATCH;
 }
 
-/* The first step, from an index entry: an entry that does not fit a sound batch is a wrong one. */
-static int
-first_step(struct log *log, struct segment *segment, const struct index_entry *start,
-    int64_t offset, struct walk *walk)
+/* Starts at a place, if what is there is what the index says; a wrong index is begun anew. */
+static void
+begin(struct segment *segment, const struct start *start, struct walk *walk)
 {
-    if (start->offset >= 0 && walk_next(walk) == WALK_BATCH &&
-        batch_next_offset(&walk->batch) != start->offset + 1) {
-        index_reset(&segment->index);
-        walk_seek(walk, 0);
-    } else {
-        walk_seek(walk, start->position);
-    }
-    return step(log, segment, offset, walk);
+    walk_seek(walk, start->position, start->expected);
+    if (start->next < 0)
+        return;
+    bool fits = walk_next(walk) == WALK_BATCH && batch_next_offset(&walk->batch) == start->next;
+    walk_seek(walk, start->position, fits ? walk->batch.base_offset : -1);
+    if (fits)
+        return;
+    index_reset(&segment->index);
+    walk_seek(walk, 0, segment->base_offset);
 }
 
 int
 log_locate(struct log *log, struct segment *segment, int64_t offset, struct walk *walk)
 {
     *walk = (struct walk){0};
-    struct index_entry start;
+    struct start start;
     int64_t end;
     struct log_file *file;
     int rc = segment_end(log, segment, &end);
@@ -108,11 +146,13 @@ log_locate(struct log *log, struct segment *segment, int64_t offset, struct walk
     if (rc == 0)
         rc = segment_file(log, segment, &file);
     if (rc == 0)
-        rc = walk_init(walk, file->fd, start.position, end);
+        rc = walk_init(walk, file->fd, 0, end);
     if (rc < 0)
         return rc;
-    rc = first_step(log, segment, &start, offset, walk);
-    while (rc == WALK_BATCH && batch_next_offset(&walk->batch) <= offset)
+    walk->holes = log->options.flags & SHM_FLAG_COMPACTED;
+    begin(segment, &start, walk);
+    do
         rc = step(log, segment, offset, walk);
+    while (rc == WALK_BATCH && batch_next_offset(&walk->batch) <= offset);
     return rc;
 }

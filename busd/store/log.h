@@ -197,7 +197,7 @@ struct log_segment {
     int64_t next_offset; /* of the segment behind; -1: it is being written, or the spare */
     int64_t end;         /* valid bytes of a closed one; 0: see the control page */
     int64_t capacity;    /* bytes to map */
-    int64_t position;    /* of a batch at or before the offset asked for; 0 when asked by seq */
+    int64_t position;    /* of the batch with the offset asked for; 0 when asked by seq */
     bool writable;       /* fd is O_RDWR: the segments of this generation, for writers */
 };
 
@@ -228,7 +228,8 @@ struct log_segment_wanted {
 /**
  * One segment: number `seq` of `generation` or, when seq is -1, the one that holds `offset`.
  * Returns 0, OFFSET_OUT_OF_RANGE, or NOT_LEADER_OR_FOLLOWER when the generation is over (attach
- * again), RESOURCE_NOT_FOUND when there is no such seq (yet). Short.
+ * again), RESOURCE_NOT_FOUND when there is no such seq (yet), CORRUPT_MESSAGE when the batch with
+ * this offset is destroyed (the text says where to go on). Short.
  */
 int log_segment(
     struct log *log, const struct log_segment_wanted *wanted, struct log_segment *segment);

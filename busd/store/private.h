@@ -315,6 +315,16 @@ struct walk;
  */
 int log_locate(struct log *log, struct segment *segment, int64_t offset, struct walk *walk);
 
+/** Goes over damage, or over a batch whose CRC is wrong; see walk_skip(). */
+int log_skip(struct log *log, const struct segment *segment, struct walk *walk, int64_t *from);
+
+/**
+ * Whether the CRC of the batch given last is right: 1, 0, or a failure to read it. Bytes that were
+ * seen to be right are not read again: a batch never changes, and the disk is not checked twice in
+ * the life of a busd.
+ */
+int log_verified(struct segment *segment, struct walk *walk);
+
 /** As log_locate() in whichever segment has it; *segment unless WALK_END. */
 int log_locate_any(struct log *log, int64_t offset, struct segment **segment, struct walk *walk);
 

@@ -43,41 +43,7 @@ log_locate_any(struct log *log, int64_t offset, struct segment **segment, struct
     return WALK_END;
 }
 
-/* Whether the CRC of the batch given last is right. Bytes that were seen to be right are not read
- * again: a batch never changes, and the disk is not checked twice in the life of a busd. */
-static int
-verified(struct segment *segment, struct walk *walk)
-{
-    int64_t from = walk->batch_position, to = walk->position;
-    if (from >= segment->verified_from && to <= segment->verified_to)
-        return 1;
-    int rc = walk_crc_ok(walk);
-    if (rc != 1)
-        return rc;
-    if (from == segment->verified_to) {
-        segment->verified_to = to;
-    } else {
-        segment->verified_from = from;
-        segment->verified_to = to;
-    }
-    return 1;
-}
-
-static int
-bad_batch(struct reading *reading)
-{
-    const struct log *log = reading->log;
-    const struct batch_header *batch = &reading->walk.batch;
-    return err_set(BUS_ERR_CORRUPT_MESSAGE,
-        "%s-%" PRId32 ": offsets %" PRId64 " to %" PRId64
-        " are damaged on disk (segment %020" PRId64 ".log, position %" PRId64 "): seek to %" PRId64
-        " to go on",
-        log->topic, log->options.partition, batch->base_offset, batch_next_offset(batch) - 1,
-        reading->segment->base_offset, reading->walk.batch_position, batch_next_offset(batch));
-}
-
-/* Adds the batch given last to the slice: 1 added, 0 the slice ends before it, or an outcome of
- * log_read() for the first batch. */
+/* Adds the batch given last to the slice: 1 added, 0 the slice ends before it. */
 static int
 add_batch(struct reading *reading)
 {
@@ -90,11 +56,9 @@ add_batch(struct reading *reading)
     if (slice->bytes + bytes > reading->options->max_bytes &&
         !(first && reading->options->at_least_one))
         return 0;
-    int rc = verified(reading->segment, walk);
-    if (rc < 0)
+    int rc = log_verified(reading->segment, walk);
+    if (rc != 1)
         return rc;
-    if (rc == 0)
-        return first ? bad_batch(reading) : 0;
     if (first) {
         slice->position = walk->batch_position;
         slice->first_offset = walk->batch.base_offset;

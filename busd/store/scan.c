@@ -298,8 +298,10 @@ find_rest(struct scan *scan, int fd, int64_t *to)
         rc = walk_next(&walk);
     /* Zeros are the ordinary end. */
     if (rc == WALK_BATCH || rc == -BUS_ERR_CORRUPT_MESSAGE) {
-        walk_seek(&walk, scan->position);
-        rc = walk_resync(&walk, scan->offset, INT64_MAX);
+        struct walk_range range = {.least = scan->offset, .end_offset = INT64_MAX};
+        int64_t from;
+        walk_seek(&walk, scan->position, -1);
+        rc = walk_skip(&walk, &range, &from);
     }
     walk_fini(&walk);
     return rc;

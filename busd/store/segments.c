@@ -149,11 +149,12 @@ find_end(struct segment *segment, int fd)
         return err_sys(errno, "look at a segment");
     struct walk walk;
     int rc = walk_init(&walk, fd, segment->index.last.position, status.st_size);
-    int64_t offset = segment->base_offset;
+    struct walk_range range = {.least = segment->base_offset, .end_offset = segment->next_offset};
+    int64_t offset = segment->base_offset, from;
     while (rc >= 0 && offset < segment->next_offset) {
         rc = walk_next(&walk);
         if (rc == WALK_END || rc == -BUS_ERR_CORRUPT_MESSAGE)
-            rc = walk_resync(&walk, offset, segment->next_offset);
+            rc = walk_skip(&walk, &range, &from);
         if (rc != WALK_BATCH)
             break;
         offset = batch_next_offset(&walk.batch);

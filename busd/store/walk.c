@@ -19,7 +19,8 @@ enum {
 int
 walk_init(struct walk *walk, int fd, int64_t position, int64_t end)
 {
-    *walk = (struct walk){.fd = fd, .position = position, .batch_position = position, .end = end};
+    *walk = (struct walk){
+        .fd = fd, .position = position, .batch_position = position, .end = end, .expected = -1};
     walk->window = malloc(WALK_WINDOW_BYTES);
     return walk->window ? 0 : err_no_memory();
 }
@@ -32,9 +33,10 @@ walk_fini(struct walk *walk)
 }
 
 void
-walk_seek(struct walk *walk, int64_t position)
+walk_seek(struct walk *walk, int64_t position, int64_t expected)
 {
     walk->position = walk->batch_position = position;
+    walk->expected = expected;
     walk->batch.length = 0;
 }
 
@@ -101,6 +103,14 @@ need_header(struct walk *walk)
     return window_fill(walk, walk->position, large ? SMALL_WINDOW_BYTES : WALK_WINDOW_BYTES);
 }
 
+/* The offsets are not covered by the CRC, so they must fit each other. */
+static bool
+follows(const struct walk *walk, int64_t base_offset)
+{
+    return walk->expected < 0 || base_offset == walk->expected ||
+           (walk->holes && base_offset > walk->expected);
+}
+
 int
 walk_next(struct walk *walk)
 {
@@ -119,7 +129,12 @@ walk_next(struct walk *walk)
     if (rc == BATCH_SHORT)
         return err_set(BUS_ERR_CORRUPT_MESSAGE,
             "position %" PRId64 ": the batch is cut off at %" PRId64, walk->position, walk->end);
+    if (!follows(walk, header.base_offset))
+        return err_set(BUS_ERR_CORRUPT_MESSAGE,
+            "position %" PRId64 ": base offset %" PRId64 " where %" PRId64 " belongs",
+            walk->position, header.base_offset, walk->expected);
     walk->batch = header;
+    walk->expected = batch_next_offset(&header);
     walk->batch_position = walk->position;
     walk->position += (int64_t)batch_bytes(&header);
     return WALK_BATCH;
@@ -164,17 +179,16 @@ could_begin(const struct walk *walk, int64_t position, int64_t least, int64_t en
 static int
 try_batch(struct walk *walk, int64_t position, int64_t end_offset)
 {
-    walk_seek(walk, position);
+    walk_seek(walk, position, -1);
     int rc = walk_next(walk);
     if (rc != WALK_BATCH || batch_next_offset(&walk->batch) > end_offset)
         return rc < 0 && rc != -BUS_ERR_CORRUPT_MESSAGE ? rc : 0;
     return walk_crc_ok(walk);
 }
 
-int
-walk_resync(struct walk *walk, int64_t least, int64_t end_offset)
+static int
+search(struct walk *walk, int64_t position, int64_t least, int64_t end_offset)
 {
-    int64_t position = walk->position;
     int64_t tried = 0;
     int rc = 0;
     while (rc == 0 && tried < TRIED_BYTES_MAX && walk->end - position >= BATCH_HEADER_BYTES) {
@@ -188,6 +202,23 @@ walk_resync(struct walk *walk, int64_t least, int64_t end_offset)
     }
     if (rc == 1)
         return WALK_BATCH;
-    walk_seek(walk, walk->end);
+    walk_seek(walk, walk->end, -1);
     return rc == -BUS_ERR_CORRUPT_MESSAGE ? WALK_END : rc;
+}
+
+int
+walk_skip(struct walk *walk, const struct walk_range *range, int64_t *from)
+{
+    int64_t position = walk->position;
+    *from = walk->expected >= 0 ? walk->expected : range->least;
+    if (walk->batch.length > 0) {
+        int rc = walk_crc_ok(walk);
+        if (rc < 0 && rc != -BUS_ERR_CORRUPT_MESSAGE)
+            return rc;
+        if (rc != 1) {
+            position = walk->batch_position;
+            *from = walk->batch.base_offset;
+        }
+    }
+    return search(walk, position + 1, *from, range->end_offset);
 }

@@ -223,12 +223,12 @@ test_walk(void)
     }
     CU_ASSERT_EQUAL(walk_next(&walk), WALK_END);
     CU_ASSERT_EQUAL(walk.position, positions[5]);
-    walk_seek(&walk, positions[3]);
+    walk_seek(&walk, positions[3], -1);
     walk.end = positions[5];
     CU_ASSERT_EQUAL(walk_next(&walk), WALK_BATCH);
     CU_ASSERT_EQUAL(walk_next(&walk), WALK_BATCH);
     CU_ASSERT_EQUAL(walk_next(&walk), WALK_END);
-    walk_seek(&walk, positions[4]);
+    walk_seek(&walk, positions[4], -1);
     walk.end = positions[5] - 1;
     CU_ASSERT_EQUAL(walk_next(&walk), -BUS_ERR_CORRUPT_MESSAGE);
     CU_ASSERT_EQUAL(walk.position, positions[4]);
@@ -245,26 +245,74 @@ test_walk_over_damage(void)
     struct walk walk;
     make_folder(folder);
     int fd = make_log(folder, positions);
+    int64_t from;
     CU_ASSERT_EQUAL(pwrite(fd, "\xff\xff\xff", 3, positions[1] + BATCH_AT_LENGTH), 3);
     CU_ASSERT_EQUAL(pwrite(fd, "!", 1, positions[3] - 1), 1);
     CU_ASSERT_EQUAL_FATAL(walk_init(&walk, fd, 0, 1 << 20), 0);
+    struct walk_range range = {.least = 0, .end_offset = 10};
     CU_ASSERT_EQUAL(walk_next(&walk), WALK_BATCH);
     CU_ASSERT_EQUAL(walk_next(&walk), -BUS_ERR_CORRUPT_MESSAGE);
     /* Batch 2 has a bad CRC, so batch 3 is the next sound one. */
-    CU_ASSERT_EQUAL(walk_resync(&walk, 2, 10), WALK_BATCH);
+    CU_ASSERT_EQUAL(walk_skip(&walk, &range, &from), WALK_BATCH);
+    CU_ASSERT_EQUAL(from, 2);
     CU_ASSERT_EQUAL(walk.batch.base_offset, 6);
     CU_ASSERT_EQUAL(walk.batch_position, positions[3]);
     CU_ASSERT_EQUAL(walk_next(&walk), WALK_BATCH);
-    walk_seek(&walk, positions[1]);
-    CU_ASSERT_EQUAL(walk_resync(&walk, 2, 7), WALK_END);
+    walk_seek(&walk, positions[1], 2);
+    range.end_offset = 7;
+    CU_ASSERT_EQUAL(walk_skip(&walk, &range, &from), WALK_END);
     CU_ASSERT_EQUAL(walk.position, walk.end);
-    walk_seek(&walk, positions[1]);
-    CU_ASSERT_EQUAL(walk_resync(&walk, 8, 10), WALK_BATCH);
+    walk_seek(&walk, positions[1], 8);
+    range.end_offset = 10;
+    CU_ASSERT_EQUAL(walk_skip(&walk, &range, &from), WALK_BATCH);
     CU_ASSERT_EQUAL(walk.batch.base_offset, 8);
     /* A file that is shorter than it should be. */
     CU_ASSERT_EQUAL(ftruncate(fd, positions[3] + 5), 0);
-    walk_seek(&walk, positions[3]);
+    walk_seek(&walk, positions[3], -1);
     CU_ASSERT_EQUAL(walk_next(&walk), -BUS_ERR_CORRUPT_MESSAGE);
+    walk_fini(&walk);
+    close(fd);
+    CU_ASSERT_EQUAL(files_remove_folder(folder), 0);
+}
+
+/* Damage that leaves every header plausible. */
+static void
+test_walk_believes_no_header(void)
+{
+    char folder[64];
+    int64_t positions[6];
+    struct walk walk;
+    struct walk_range range = {.least = 0, .end_offset = 10};
+    int64_t from;
+    uint8_t byte;
+    make_folder(folder);
+    int fd = make_log(folder, positions);
+    CU_ASSERT_EQUAL_FATAL(walk_init(&walk, fd, 0, 1 << 20), 0);
+    /* The length of batch 1 is a little off: batch 2 begins before where it seems to end. */
+    CU_ASSERT_EQUAL(pread(fd, &byte, 1, positions[1] + 11), 1);
+    byte ^= 2;
+    CU_ASSERT_EQUAL(pwrite(fd, &byte, 1, positions[1] + 11), 1);
+    walk_seek(&walk, 0, 0);
+    CU_ASSERT_EQUAL(walk_next(&walk), WALK_BATCH);
+    CU_ASSERT_EQUAL(walk_next(&walk), WALK_BATCH);
+    CU_ASSERT_EQUAL(walk_crc_ok(&walk), 0);
+    CU_ASSERT_EQUAL(walk_next(&walk), -BUS_ERR_CORRUPT_MESSAGE);
+    CU_ASSERT_EQUAL(walk_skip(&walk, &range, &from), WALK_BATCH);
+    CU_ASSERT_EQUAL(from, 2);
+    CU_ASSERT_EQUAL(walk.batch.base_offset, 4);
+    /* The base offset of batch 3 is wrong, which no CRC tells. */
+    CU_ASSERT_EQUAL(pwrite(fd, "\x08", 1, positions[3] + 7), 1);
+    walk_seek(&walk, positions[2], 4);
+    CU_ASSERT_EQUAL(walk_next(&walk), WALK_BATCH);
+    CU_ASSERT_EQUAL(walk_next(&walk), -BUS_ERR_CORRUPT_MESSAGE);
+    CU_ASSERT_EQUAL(walk_skip(&walk, &range, &from), WALK_BATCH);
+    CU_ASSERT_EQUAL(from, 6);
+    CU_ASSERT_EQUAL(walk.batch_position, positions[4]);
+    /* Where compaction leaves holes it passes. */
+    walk.holes = true;
+    walk_seek(&walk, positions[2], 4);
+    CU_ASSERT_EQUAL(walk_next(&walk), WALK_BATCH);
+    CU_ASSERT_EQUAL(walk_next(&walk), WALK_BATCH);
     walk_fini(&walk);
     close(fd);
     CU_ASSERT_EQUAL(files_remove_folder(folder), 0);
@@ -279,6 +327,7 @@ static const struct unit_case cases[] = {
     {"a file lives as long as its last reference", test_shared_file},
     {"a walk gives every batch", test_walk},
     {"a walk finds its way behind damage", test_walk_over_damage},
+    {"a walk believes no header", test_walk_believes_no_header},
     {NULL, NULL},
 };
 
