@@ -169,6 +169,13 @@ damage(struct cursor *cursor, const char *what)
         (long long)cursor->offset, cursor->position, what);
 }
 
+static bool
+is_compacted(const struct cursor *cursor)
+{
+    const struct shm_control *control = cursor->view->control;
+    return (atomic_load_explicit(&control->flags, memory_order_relaxed) & SHM_FLAG_COMPACTED) != 0;
+}
+
 /* The batch at the position, if it is whole, plausible and visible. */
 static int
 parse(struct cursor *cursor, const uint8_t **bytes, struct batch_header *header)
@@ -183,8 +190,10 @@ parse(struct cursor *cursor, const uint8_t **bytes, struct batch_header *header)
         return damage(cursor, "a page of the file is missing");
     if (rc != BATCH_OK)
         return damage(cursor, rc < 0 ? err_text() : "the batch is cut off");
+    /* No checksum covers the base offset. Only compaction leaves holes between batches. */
     int64_t next = batch_next_offset(header);
-    if (next > cursor->end_offset || (segment->base_offset > header->base_offset))
+    bool hole = header->base_offset > cursor->offset && !is_compacted(cursor);
+    if (next > cursor->end_offset || segment->base_offset > header->base_offset || hole)
         return damage(cursor, "its offset does not belong here");
     cursor->needed = next;
     if (next > cursor->offset && next > visible_end(cursor))
