@@ -137,7 +137,7 @@ int
 log_locate(struct log *log, struct segment *segment, int64_t offset, struct walk *walk)
 {
     *walk = (struct walk){0};
-    struct start start;
+    struct start start = {.next = -1};
     int64_t end;
     struct log_file *file;
     int rc = segment_end(log, segment, &end);
