@@ -348,12 +348,12 @@ def durable_only():
 def one_segment(topic, *arguments):
     create(topic, *arguments)
     bus.busctl("produce", "-X", "batch.size=2k", "--acks", "all", "-k", ":", topic, stdin=TEXT)
-    copy = bus.folder / f"{topic}.copy"
-    # busd is alive and may be about to rename a new file over an old one.
-    shutil.copytree(bus.partition_folder(topic), copy, ignore=shutil.ignore_patterns("*.new"))
-    path = copy / f"{0:020}.log"
-    if not path.exists():
-        os.rename(next(copy.glob("spare-*.log")), path)
+    # busd goes on working in its folder, so only what does not change any more is taken.
+    name = f"{0:020}.log"
+    folder = bus.folder / f"{topic}.copy"
+    folder.mkdir()
+    path = folder / name
+    shutil.copy(bus.partition_folder(topic) / name, path)
     return path
 
 
