@@ -45,16 +45,16 @@ find_start(struct log *log, struct segment *segment, int64_t offset, struct star
 {
     if (find_hint(log, segment, offset, start))
         return 0;
-    int rc = segment_index(log, segment);
-    if (rc < 0)
-        return rc;
+    *start = (struct start){.expected = segment->base_offset, .next = -1};
+    /* The index only saves time: without it the walk begins at the start of the segment. */
+    if (segment_index(log, segment) < 0)
+        return 0;
     struct index_files files = segment_index_files(log, segment);
     struct index_entry entry;
     if (index_find_offset(&segment->index, &files, offset, &entry) < 0) {
         index_reset(&segment->index);
         entry.offset = -1;
     }
-    *start = (struct start){.expected = segment->base_offset, .next = -1};
     if (entry.offset >= 0)
         *start =
             (struct start){.position = entry.position, .expected = -1, .next = entry.offset + 1};

@@ -218,6 +218,8 @@ lane_append(struct lane *lane, const struct append_batch *batch, struct append_r
         lane->appended_end = result->base_offset + batch->offsets;
         lane->no_room_ns = 0;
         ahead_note(lane, batch->size_bytes);
+        /* The spare is mapped while busd is there to give it: a roll must not need busd. */
+        attach_prefetch(&lane->attachment);
     }
     return rc == APPEND_BUSY && attach_fenced(&lane->attachment) ? APPEND_FENCED : rc;
 }
