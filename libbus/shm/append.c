@@ -60,20 +60,23 @@ check_state(const struct shm_control *control)
     }
 }
 
+/* A page that is no longer valid must not judge a batch. */
 static int
 check_size(const struct shm_control *control, const struct append_batch *batch)
 {
     uint32_t max = atomic_load_explicit(&control->max_message_bytes, memory_order_relaxed);
+    uint32_t segment = atomic_load_explicit(&control->segment_bytes, memory_order_relaxed);
+    if (batch->size_bytes <= max && batch->size_bytes <= segment)
+        return 0;
+    int rc = check_state(control);
+    if (rc != 0)
+        return rc;
     if (batch->size_bytes > max)
         return err_set(BUS_ERR_MESSAGE_TOO_LARGE,
             "the batch has %zu bytes, max.message.bytes of the topic is %u", batch->size_bytes,
             max);
-    uint32_t segment = atomic_load_explicit(&control->segment_bytes, memory_order_relaxed);
-    if (batch->size_bytes > segment)
-        return err_set(BUS_ERR_RECORD_LIST_TOO_LARGE,
-            "the batch has %zu bytes, segment.bytes of the topic is %u", batch->size_bytes,
-            segment);
-    return 0;
+    return err_set(BUS_ERR_RECORD_LIST_TOO_LARGE,
+        "the batch has %zu bytes, segment.bytes of the topic is %u", batch->size_bytes, segment);
 }
 
 static void

@@ -65,14 +65,14 @@ locate(struct cursor *cursor)
 {
     struct shm_partition *view = cursor->view;
     struct shm_tail tail;
-    int rc = shm_partition_tail(view, &tail);
-    if (rc < 0)
-        return rc;
+    if (shm_partition_tail(view, &tail) < 0)
+        return CURSOR_FENCED;
     int64_t start = atomic_load_explicit(&view->control->log_start_offset, memory_order_relaxed);
     if (cursor->offset < start || cursor->offset > tail.end_offset)
         return out_of_range(cursor, start, tail.end_offset);
     struct shm_segment *segment;
     uint32_t position = 0;
+    int rc = 0;
     bool at_end = cursor->offset == tail.end_offset;
     if (at_end || cursor->offset == tail.base_offset) {
         rc = shm_partition_segment(view, tail.seq, &segment);
@@ -146,7 +146,7 @@ refresh(struct cursor *cursor)
         return AGAIN;
     }
     if (tail.position > segment->capacity || tail.position > tail.limit || tail.base_offset < 0)
-        return err_set(BUS_ERR_CORRUPT_MESSAGE, "the control page is damaged");
+        return CURSOR_FENCED;
     if (tail.position > cursor->position) {
         cursor->end = tail.position;
         cursor->end_offset = tail.end_offset;
@@ -222,7 +222,7 @@ cursor_next(struct cursor *cursor, const uint8_t **bytes, struct batch_header *h
         if (rc != AGAIN)
             return rc;
     }
-    return err_set(BUS_ERR_CORRUPT_MESSAGE, "the control page is damaged");
+    return CURSOR_FENCED;
 }
 
 /* Whether the batch at the position may be given. */

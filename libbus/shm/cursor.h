@@ -11,7 +11,8 @@
 enum cursor_outcome {
     CURSOR_EMPTY = 0, /* nothing visible behind the position */
     CURSOR_BATCH = 1,
-    CURSOR_FENCED = 2, /* this generation ends here: attach again, then seek to `offset` */
+    CURSOR_FENCED = 2, /* this generation ends here, or its page is damaged: attach again, then seek
+                        * to `offset` */
 };
 
 /** How far a reader may see. */
