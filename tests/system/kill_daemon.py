@@ -32,7 +32,7 @@ def start_load(bus, topic, pause_us=300):
     ]
     reader = bus.worker("consume", topic, 9, 0)
     for worker in producers:
-        worker.told("ack", 1)
+        worker.told("ack", 40)  # so many keys meet every partition: each is attached now
     reader.told("read", 1)
     return producers, reader
 
