@@ -9,14 +9,12 @@
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
     TURN_MS = 20,     /* a wait is cut, since the one who flushes may have died */
-    GATHER_US = 100,  /* at most half of what the fastest flush takes */
     BYPASS_MS = 2000, /* a flush that takes longer is done again by those who wait */
 };
 
