@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { IOV_MAX_ONCE = 16 };
@@ -177,13 +178,22 @@ on_answer(struct api_peer *peer, struct api_answer *answer)
 
 /* ---- kicks ---------------------------------------------------------------------------------- */
 
+/* The client has the same open file: it may have taken O_NONBLOCK away and the count as well, and a
+ * plain read would wait for ever. */
 static void
 on_kick(void *context, unsigned what)
 {
     struct connection *c = context;
-    eventfd_t kicks;
+    uint64_t kicks;
+    struct iovec part = {&kicks, sizeof kicks};
     (void)what;
-    if (eventfd_read(c->kick_fd, &kicks) == 0 && !c->door->quiet)
+    ssize_t n = preadv2(c->kick_fd, &part, 1, -1, RWF_NOWAIT);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        break_off(c, strerror(errno));
+        connection_settle(c);
+        return;
+    }
+    if (n > 0 && !c->door->quiet)
         api_kicked(c->door->options.api, &c->peer);
 }
 
