@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/check.h"
 #include "base/err.h"
+#include "base/trace.h"
 #include "shm/append.h"
 #include "shm/guard.h"
 #include "store/private.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,5 +267,19 @@ generation_fence(struct log *log, uint32_t number, enum shm_state state)
             munmap(page, SHM_PAGE_BYTES);
         }
     }
+    close(fd);
+}
+
+void
+generation_void(struct log *log, uint32_t number)
+{
+    char name[GENERATION_NAME_BYTES];
+    generation_name(log, number, "ctl", name);
+    int fd = shm_object_open(name, true);
+    if (fd < 0)
+        return;
+    if (ftruncate(fd, 0) < 0)
+        trace(TRACE_WARNING, "%s-%" PRId32 ": cutting off %s: %s", log->topic,
+            log->options.partition, name, strerror(errno));
     close(fd);
 }

@@ -185,8 +185,9 @@ log_close(struct log **log)
     log_free(old);
 }
 
-/* The words of the control page that come from the configuration. segment.bytes must not exceed
- * what clients have mapped, so a larger one waits for the next segment. */
+/* The words of the control page that only busd decides, stored again and again: a writer may have
+ * scribbled on them. segment.bytes must not exceed what clients have mapped, so a larger one waits
+ * for the next segment. */
 void
 log_publish_settings(struct log *log)
 {
@@ -202,6 +203,10 @@ log_publish_settings(struct log *log)
     atomic_store_explicit(
         &control->max_message_bytes, log->options.max_message_bytes, memory_order_relaxed);
     atomic_store_explicit(&control->segment_bytes, (uint32_t)bytes, memory_order_relaxed);
+    atomic_store_explicit(&control->leader_epoch, log->options.leader_epoch, memory_order_relaxed);
+    atomic_store_explicit(&control->log_start_offset, log->start_offset, memory_order_relaxed);
+    /* Release: pairs with cursor.c's visible_end(). */
+    atomic_store_explicit(&control->high_watermark, log->high_watermark, memory_order_release);
 }
 
 void

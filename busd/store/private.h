@@ -162,6 +162,12 @@ int generation_create(
 /** Ends the generation `number` for those who map it, if it exists at all. */
 void generation_fence(struct log *log, uint32_t number, enum shm_state state);
 
+/**
+ * Cuts off the control page of a generation that somebody scribbles on: a word that says FENCED can
+ * be overwritten, a page that is gone cannot. Whoever touches it sees damage and attaches again.
+ */
+void generation_void(struct log *log, uint32_t number);
+
 /** Removes the names of a generation. */
 int generation_unlink(struct log *log, uint32_t number);
 

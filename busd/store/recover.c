@@ -327,6 +327,7 @@ log_rebuild(struct log *log)
         shm_fence(&log->generation->view, SHM_STATE_FENCED);
     else
         generation_fence(log, log->number, SHM_STATE_FENCED);
+    generation_void(log, log->number);
     int rc = writers_alive(log, &alive);
     if (rc < 0)
         return rc;

@@ -229,7 +229,7 @@ make_nonblocking(int fd)
 }
 
 static int
-add_segments(struct attachment *attachment, struct conn_reply *reply)
+add_segments(struct attachment *attachment, struct conn_reply *reply, struct shm_partition *view)
 {
     const struct attach_partition_response *answer = reply->message;
     int fd_index = answer->access == ATTACH_WRITE ? 4 : 2;
@@ -244,37 +244,42 @@ add_segments(struct attachment *attachment, struct conn_reply *reply)
         if (rc < 0)
             return rc;
         if (segment->seq >= 0)
-            shm_partition_add(&attachment->view, segment);
+            shm_partition_add(view, segment);
         else
             shm_segment_unref(&segment);
     }
     return 0;
 }
 
-/* A first attachment, or another generation: maps everything anew in the place of the old. */
+/* A first attachment, or another generation: maps everything anew. What was mapped before stays
+ * until all of the new is there: somebody may be playing with it. */
 static int
 map_view(struct attachment *attachment, struct conn_reply *reply)
 {
     const struct attach_partition_response *answer = reply->message;
-    if (attachment->mapped)
-        shm_partition_fini(&attachment->view);
-    attachment->mapped = false;
+    struct shm_partition fresh;
     struct shm_partition_fds fds = {.control = conn_reply_take_fd(reply, FD_CONTROL),
         .bell = conn_reply_take_fd(reply, FD_BELL)};
     struct shm_source source = {.open = source_open,
         .kick = attachment->access == ATTACH_WRITE ? source_kick : NULL,
         .context = attachment};
-    int rc = shm_partition_init(&attachment->view, fds, attachment->access == ATTACH_WRITE,
-        answer->topic_id.b, attachment->partition, source);
+    int rc = shm_partition_init(&fresh, fds, attachment->access == ATTACH_WRITE, answer->topic_id.b,
+        attachment->partition, source);
+    if (rc == -BUS_ERR_LAYOUT_VERSION)
+        /* busd has the same, or it would have refused the request. */
+        rc = err_set(BUS_ERR_CORRUPT_MESSAGE, "the layout version in the control page is damaged");
     if (rc == 0) {
-        attachment->mapped = true;
-        rc = add_segments(attachment, reply);
+        rc = add_segments(attachment, reply, &fresh);
+        if (rc < 0)
+            shm_partition_fini(&fresh);
     }
-    if (rc < 0 && attachment->mapped) {
-        shm_partition_fini(&attachment->view);
-        attachment->mapped = false;
-    }
-    return err_prefix(rc, "%s-%d", attachment->topic, attachment->partition);
+    if (rc == 0)
+        rc = shm_partition_move(&attachment->view, &fresh);
+    if (rc < 0)
+        return err_prefix(rc, "%s-%d", attachment->topic, attachment->partition);
+    attachment->mapped = true;
+    attachment->generation = (uint32_t)answer->generation;
+    return 0;
 }
 
 static void
@@ -337,7 +342,6 @@ use_reply(struct attachment *attachment, struct conn_reply *reply)
         return ATTACH_DONE;
     forget_asked(attachment);
     bool first = !attachment->mapped;
-    attachment->generation = (uint32_t)answer->generation;
     rc = map_view(attachment, reply);
     return rc < 0 || first ? rc : ATTACH_CHANGED;
 }

@@ -536,7 +536,7 @@ flush_once(struct lane *lane, int64_t end, int64_t deadline_ns)
     if (rc == FLUSH_TIMED_OUT)
         return err_set(BUS_ERR_TIMED_OUT, "it was not flushed in time");
     if (rc != FLUSH_FENCED && rc != -BUS_ERR_NOT_LEADER_OR_FOLLOWER &&
-        rc != -BUS_ERR_UNKNOWN_TOPIC_ID)
+        rc != -BUS_ERR_UNKNOWN_TOPIC_ID && rc != -BUS_ERR_CORRUPT_MESSAGE)
         return rc;
     rc = attach_renew(flusher, CONN_WAIT, deadline_ns);
     return rc < 0 ? rc : -BUS_ERR_NOT_LEADER_OR_FOLLOWER;

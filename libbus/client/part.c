@@ -238,6 +238,22 @@ begin_batch(struct part *part, const struct bus_consumer *consumer, const uint8_
     return 1;
 }
 
+/* Damaged data may be that of a generation that is over, where somebody scribbles. Keeps the text.
+ */
+static bool
+moved_on(struct part *part)
+{
+    char text[ERR_TEXT_BYTES_MAX];
+    memcpy(text, err_text(), sizeof text);
+    int64_t deadline_ns = clock_mono_ns() + BUSD_WAIT_MS * INT64_C(1000000);
+    if (attach_renew(&part->attachment, 0, deadline_ns) == ATTACH_CHANGED) {
+        go_to(part, part->position);
+        return true;
+    }
+    err_set(BUS_ERR_CORRUPT_MESSAGE, "%s", text);
+    return false;
+}
+
 /* Finds the next batch. 1: there it is; 0: none now; or a failure. */
 static int
 next_batch(struct part *part, const struct bus_consumer *consumer)
@@ -266,8 +282,10 @@ next_batch(struct part *part, const struct bus_consumer *consumer)
             rc = reset(part, consumer);
         else if (rc == -BUS_ERR_NOT_LEADER_OR_FOLLOWER || rc == -BUS_ERR_UNKNOWN_TOPIC_ID)
             rc = renew(part, true);
-        else
+        else if (rc != -BUS_ERR_CORRUPT_MESSAGE)
             return passes(rc) ? rest(part) : tell(part, rc);
+        if (rc == -BUS_ERR_CORRUPT_MESSAGE)
+            rc = moved_on(part) ? 0 : tell(part, rc);
         if (rc < 0 || part->in_batch || part->retry_ns != 0)
             return part->in_batch ? 1 : rc;
     }

@@ -110,19 +110,25 @@ move_on(struct cursor *cursor, int64_t next_offset)
     return AGAIN;
 }
 
-/* A sealed end without a successor: the generation is over, or a roll is half done. */
+static bool
+is_over(const struct cursor *cursor)
+{
+    /* Acquire: pairs with the store in shm_fence(). A page that was scribbled on, or cut off and so
+     * zeroed, has a state that there is not. */
+    uint32_t state = atomic_load_explicit(&cursor->view->control->state, memory_order_acquire);
+    return state != SHM_STATE_OPEN && state != SHM_STATE_OFFLINE;
+}
+
+/* An end without a successor: more may come, or the generation is over, or a roll is half done. */
 static int
 end_of_generation(const struct cursor *cursor)
 {
-    /* Acquire: pairs with the store in shm_fence(). */
-    switch (atomic_load_explicit(&cursor->view->control->state, memory_order_acquire)) {
-    case SHM_STATE_FENCED:
-        return CURSOR_FENCED;
-    case SHM_STATE_DELETED:
-        return err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION, "the topic was deleted");
-    default:
+    if (!is_over(cursor))
         return CURSOR_EMPTY;
-    }
+    if (atomic_load_explicit(&cursor->view->control->state, memory_order_relaxed) ==
+        SHM_STATE_DELETED)
+        return err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION, "the topic was deleted");
+    return CURSOR_FENCED;
 }
 
 /* Everything known was read: looks at the shared words for more. */
@@ -145,7 +151,8 @@ refresh(struct cursor *cursor)
         shm_segment_unref(&cursor->segment);
         return AGAIN;
     }
-    if (tail.position > segment->capacity || tail.position > tail.limit || tail.base_offset < 0)
+    if (tail.position > segment->capacity || tail.position > tail.limit || tail.base_offset < 0 ||
+        tail.position < cursor->position)
         return CURSOR_FENCED;
     if (tail.position > cursor->position) {
         cursor->end = tail.position;
@@ -247,10 +254,9 @@ cursor_ready(const struct cursor *cursor)
         return true;
     if (tail.position > cursor->position)
         return is_visible(cursor);
-    if (!tail.sealed)
-        return false;
-    /* Acquire: pairs with shm_fence() and with advance(). */
-    uint32_t state = atomic_load_explicit(&control->state, memory_order_acquire);
-    return state == SHM_STATE_FENCED || state == SHM_STATE_DELETED ||
+    if (is_over(cursor) || tail.position < cursor->position)
+        return true;
+    /* Acquire: pairs with advance(). */
+    return tail.sealed &&
            atomic_load_explicit(&control->active_seq, memory_order_acquire) > segment->seq;
 }

@@ -44,11 +44,12 @@ check_state(const struct shm_control *control)
     switch (atomic_load_explicit(&control->state, memory_order_acquire)) {
     case SHM_STATE_OPEN:
         return 0;
-    case SHM_STATE_FENCED:
-        return FLUSH_FENCED;
     case SHM_STATE_DELETED:
         return err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION, "the topic was deleted");
-    default:
+    case SHM_STATE_FENCED:
+    default: /* damage, which busd answers with a new generation */
+        return FLUSH_FENCED;
+    case SHM_STATE_OFFLINE:
         return err_set(BUS_ERR_KAFKA_STORAGE_ERROR,
             "the partition is offline: a flush failed or its data is damaged; see busd's log");
     }

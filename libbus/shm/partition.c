@@ -87,6 +87,30 @@ shm_partition_fini(struct shm_partition *view)
     view->bell = NULL;
 }
 
+/* The guard knows where `damaged` of each page is. */
+static int
+page_move(void *page, volatile bool *damaged)
+{
+    guard_remove(page);
+    return guard_add(page, SHM_PAGE_BYTES, damaged);
+}
+
+int
+shm_partition_move(struct shm_partition *to, struct shm_partition *from)
+{
+    int rc = page_move(from->control, &to->damaged);
+    if (rc == 0)
+        rc = page_move(from->bell, &to->deaf);
+    if (rc < 0) {
+        shm_partition_fini(from);
+        return rc;
+    }
+    shm_partition_fini(to);
+    *to = *from;
+    *from = (struct shm_partition){0};
+    return 0;
+}
+
 void
 shm_partition_add(struct shm_partition *view, struct shm_segment *segment)
 {

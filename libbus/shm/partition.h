@@ -51,6 +51,12 @@ int shm_partition_init(struct shm_partition *view, struct shm_partition_fds fds,
 /** Unmaps the pages and drops the segments. */
 void shm_partition_fini(struct shm_partition *view);
 
+/**
+ * Puts a view in the place of another, which ends (zeroed: none was there). `from` is empty after
+ * it. Returns 0, or LIMIT_REACHED, which ends `from` and leaves `to` as it was.
+ */
+int shm_partition_move(struct shm_partition *to, struct shm_partition *from);
+
 /** Gives the view a segment of this generation (takes the reference). */
 void shm_partition_add(struct shm_partition *view, struct shm_segment *segment);
 
