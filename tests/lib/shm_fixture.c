@@ -26,7 +26,9 @@ segment_create(struct shm_fixture *fixture, int64_t base_offset)
         return err_sys(errno, "create %s", path);
     int rc = fallocate(fd, 0, 0, fixture->limit) < 0 ? err_sys(errno, "reserve %s", path) : 0;
     close(fd);
-    if (rc == 0)
+    if (rc < 0)
+        unlink(path);
+    else
         fixture->segments[fixture->segment_count++] =
             (struct shm_fixture_segment){.base_offset = base_offset, .next_offset = -1};
     return rc;
