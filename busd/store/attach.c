@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void
@@ -58,6 +59,19 @@ open_object(const struct log *log, const char *suffix, bool writable, int *fd)
     return 0;
 }
 
+/* Whether the file has all the bytes that writers were promised; one of them may have cut it. */
+static int
+check_length(struct log *log, const struct segment *segment, int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return err_sys(errno, "look at a segment");
+    bool written = segment->seq >= 0 && segment->next_offset < 0;
+    return written && status.st_size < segment->reserved
+               ? log_damage(log, "the file of a segment was cut off")
+               : 0;
+}
+
 /* Opens one segment for a client. Writers get write access to the segments of this generation. */
 static int
 open_segment(
@@ -77,10 +91,11 @@ open_segment(
         rc = err_no_memory();
     if (rc == 0) {
         out->fd = open(path, (out->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-        if (out->fd < 0)
-            rc = err_sys(errno, "open %s", path);
+        rc = out->fd < 0 ? err_sys(errno, "open %s", path) : check_length(log, segment, out->fd);
     }
     free(path);
+    if (rc < 0)
+        close_fd(&out->fd);
     return rc;
 }
 

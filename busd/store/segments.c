@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/check.h"
 #include "base/err.h"
+#include "base/trace.h"
 #include "store/private.h"
 #include "store/walk.h"
 
@@ -124,6 +125,27 @@ segment_end_offset(const struct log *log, const struct segment *segment)
     return segment->next_offset >= 0 ? segment->next_offset : log->end_offset;
 }
 
+/* Whether the batch of the last index entry is the one that it stands for and is not later than the
+ * time index tells: a time index that was cut between two entries cannot be known otherwise. What
+ * cannot be read, or is destroyed, is no evidence. */
+static bool
+index_fits(struct log *log, struct segment *segment)
+{
+    const struct index *index = &segment->index;
+    struct log_file *file;
+    struct stat status;
+    struct walk walk;
+    if (index->entries == 0 || segment_file(log, segment, &file) < 0 ||
+        fstat(file->fd, &status) < 0 ||
+        walk_init(&walk, file->fd, index->last.position, status.st_size) < 0)
+        return true;
+    bool sound = walk_next(&walk) == WALK_BATCH && walk_crc_ok(&walk) == 1;
+    bool fits = !sound || (batch_next_offset(&walk.batch) == index->last.offset + 1 &&
+                              walk.batch.max_timestamp <= index->indexed_timestamp);
+    walk_fini(&walk);
+    return fits;
+}
+
 int
 segment_index(struct log *log, struct segment *segment)
 {
@@ -135,20 +157,22 @@ segment_index(struct log *log, struct segment *segment)
     else if (end < 0)
         end = INT32_MAX;
     struct index_files files = segment_index_files(log, segment);
-    return index_load(&segment->index, &files, segment_end_offset(log, segment), end);
+    int rc = index_load(&segment->index, &files, segment_end_offset(log, segment), end);
+    if (rc < 0 || index_fits(log, segment))
+        return rc;
+    trace(TRACE_NOTICE, "%s/%020" PRId64 ".index does not fit its segment: it is written again",
+        log->folder, segment->base_offset);
+    index_reset(&segment->index);
+    return 0;
 }
 
-/* Walks from the last index entry to where the next segment takes over. What lies behind that was
- * left by an evicted writer. When the last batches are destroyed, the file's size stands in for the
- * end. */
+/* Walks from `position` to where the next segment takes over. WALK_BATCH: *end is the end.
+ * WALK_END: the last batches are destroyed. */
 static int
-find_end(struct segment *segment, int fd)
+walk_to_end(const struct segment *segment, int fd, int64_t position, int64_t size, int64_t *end)
 {
-    struct stat status;
-    if (fstat(fd, &status) < 0)
-        return err_sys(errno, "look at a segment");
     struct walk walk;
-    int rc = walk_init(&walk, fd, segment->index.last.position, status.st_size);
+    int rc = walk_init(&walk, fd, position, size);
     struct walk_range range = {.least = segment->base_offset, .end_offset = segment->next_offset};
     int64_t offset = segment->base_offset, from;
     while (rc >= 0 && offset < segment->next_offset) {
@@ -159,10 +183,30 @@ find_end(struct segment *segment, int fd)
             break;
         offset = batch_next_offset(&walk.batch);
     }
+    *end = walk.position;
     walk_fini(&walk);
+    return rc < 0 ? rc : offset >= segment->next_offset ? WALK_BATCH : WALK_END;
+}
+
+/* From the last index entry or, when that leads nowhere, from the beginning. What lies behind the
+ * end was left by an evicted writer. When the last batches are destroyed, the file's size stands in
+ * for the end. */
+static int
+find_end(struct segment *segment, int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return err_sys(errno, "look at a segment");
+    int64_t position = segment->index.last.position, end;
+    int rc = walk_to_end(segment, fd, position, status.st_size, &end);
+    if (rc == WALK_END && position > 0) {
+        rc = walk_to_end(segment, fd, 0, status.st_size, &end);
+        if (rc == WALK_BATCH)
+            index_reset(&segment->index);
+    }
     if (rc < 0)
         return rc;
-    segment->end = offset >= segment->next_offset ? walk.position : status.st_size;
+    segment->end = rc == WALK_BATCH ? end : status.st_size;
     return 0;
 }
 

@@ -188,6 +188,9 @@ static int
 parse(struct cursor *cursor, const uint8_t **bytes, struct batch_header *header)
 {
     struct shm_segment *segment = cursor->segment;
+    /* The next segment takes over, whatever an evicted writer may have left behind the end. */
+    if (segment->next_offset >= 0 && cursor->offset >= segment->next_offset)
+        return move_on(cursor, segment->next_offset);
     if (cursor->end > segment->populated)
         shm_segment_populate(
             segment, cursor->position, cursor->position + 2 * POPULATE_STEP_BYTES, cursor->end);
