@@ -110,10 +110,10 @@ def connections_of_a_user():
         bus.start()
         bus.busctl("topic", "create", "t", "-p", "1")
         os.chmod(bus.folder, 0o755)
-        crowd = [bus.worker("consume", "t", i, 0) for i in range(4)]
-        harness.until(
-            lambda: bus.busctl("status", check=False).returncode == 1, "the share to be used up"
-        )
+        crowd = []
+        for i in range(4):
+            crowd.append(bus.worker("produce", "t", i, 0, "worker.pause_us=10000"))
+            crowd[-1].told("ack", 1)
         refused = bus.busctl("status", check=False)
         assert str(bus.socket) in refused.stderr, refused
         bus.busd.line("turned away.*(limit|connections)")
@@ -128,7 +128,10 @@ def connections_of_a_user():
         assert bus.stop() == 0, bus.busd.tail()
 
 
-tap.run("no address space in a client", address_space)
+if os.environ.get("SANITIZED") == "yes":
+    print("ok - no address space in a client # SKIP a sanitizer takes terabytes of it", flush=True)
+else:
+    tap.run("no address space in a client", address_space)
 tap.run("no threads in a client", threads_of_a_client)
 tap.run("no descriptors in busd for more partitions", descriptors_of_busd)
 tap.run("no connections for one user", connections_of_a_user)
