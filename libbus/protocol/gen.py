@@ -150,7 +150,7 @@ def parse_fields(text):
 
 
 class Message:
-    """A request or a response: the fields and the C names."""
+    """A request, a response or a piece of data: the fields and the C names."""
 
     def __init__(self, api, kind, text):
         self.title = f"{api.name}{kind}"
@@ -184,14 +184,48 @@ class Api:
         need(not options, f"unknown options {options}")
         self.request = self.response = None
 
+    def messages(self):
+        return [self.request, self.response]
+
+
+class Data:
+    """What is no request: a key or a value of a record."""
+
+    def __init__(self, words, text):
+        need(len(words) >= 2, "data Name …")
+        self.name = words[1]
+        options = dict(word.split("=", 1) for word in words[2:])
+        self.versions = parse_range(options.pop("versions"))
+        need(self.versions[1] != NEVER, "versions without an end")
+        flexible = options.pop("flexible")
+        self.flexible = NEVER if flexible == "none" else parse_range(flexible)[0]
+        need(not options, f"unknown options {options}")
+        self.content = Message(self, "", text)
+
+    def messages(self):
+        return [self.content]
+
+
+def parse_data(block):
+    found = re.fullmatch(r"(data [^\n]*)\n\s+F\b(.*)", block, re.S)
+    need(found, f"a data block needs F: {block[:40]}")
+    try:
+        return Data(found[1].split(), found[2])
+    except (Mistake, ValueError, KeyError) as mistake:
+        raise Mistake(f"{found[1]}: {mistake}") from mistake
+
 
 def parse(path):
-    """The APIs of the file, sorted by key."""
+    """The APIs of the file, sorted by key, and its data."""
     with open(path, encoding="utf-8") as file:
         lines = [line for line in file if not re.match(r"\s*#(\s|$)", line)]
     apis = []
-    for block in re.split(r"^(?=api )", "".join(lines), flags=re.M):
+    data = []
+    for block in re.split(r"^(?=api |data )", "".join(lines), flags=re.M):
         if not block.strip():
+            continue
+        if block.startswith("data "):
+            data.append(parse_data(block))
             continue
         found = re.fullmatch(r"(api [^\n]*)\n\s+Q\b(.*?)\n\s+R\b(.*)", block, re.S)
         need(found, f"an api block needs Q and R: {block[:40]}")
@@ -205,7 +239,7 @@ def parse(path):
     apis.sort(key=lambda api: api.key)
     keys = [api.key for api in apis]
     need(len(keys) == len(set(keys)), "a key stands twice")
-    return apis
+    return apis, data
 
 
 def versions_comment(field):
@@ -238,7 +272,20 @@ def write_struct(out, struct, fields):
     out.append("};\n")
 
 
-def header(apis):
+def write_structs(out, title, described):
+    text = f"v{described.versions[0]}-{described.versions[1]}"
+    flexible = (
+        "never flexible" if described.flexible == NEVER else f"flexible from v{described.flexible}"
+    )
+    out.append(f"/* {title}, {text}, {flexible} */\n")
+    for message in described.messages():
+        for struct, _, fields in message.structs:
+            write_struct(out, struct, fields)
+        out += [f"extern const struct schema {s}_schema;" for s, _, _ in message.structs]
+        out.append("")
+
+
+def header(apis, data):
     out = [
         "/* SPDX-License-Identifier: Apache-2.0",
         " * The messages as C structs. Made by gen.py from kafka.messages: do not edit.",
@@ -252,14 +299,9 @@ def header(apis):
     out += [f"    API_{snake(api.name).upper()} = {api.key}," for api in apis]
     out.append("};\n")
     for api in apis:
-        text = f"v{api.versions[0]}-{api.versions[1]}"
-        flexible = "never flexible" if api.flexible == NEVER else f"flexible from v{api.flexible}"
-        out.append(f"/* {api.name} (key {api.key}), {text}, {flexible} */\n")
-        for message in (api.request, api.response):
-            for struct, _, fields in message.structs:
-                write_struct(out, struct, fields)
-            out += [f"extern const struct schema {s}_schema;" for s, _, _ in message.structs]
-            out.append("")
+        write_structs(out, f"{api.name} (key {api.key})", api)
+    for content in data:
+        write_structs(out, content.name, content)
     out.append("#endif")
     return "\n".join(out) + "\n"
 
@@ -292,15 +334,15 @@ def write_schema(out, message, struct, title, fields):
     out.append(f"    .flexible_from = {api.flexible},\n}};\n")
 
 
-def source(apis):
+def source(apis, data):
     out = [
         "/* SPDX-License-Identifier: Apache-2.0",
         " * The schema tables. Made by gen.py from kafka.messages: do not edit.",
         " */",
         '#include "protocol/apis.h"\n',
     ]
-    for api in apis:
-        for message in (api.request, api.response):
+    for described in apis + data:
+        for message in described.messages():
             for struct, title, fields in message.structs:
                 write_schema(out, message, struct, title, fields)
     out.append("const struct api_info api_table[] = {")
@@ -323,11 +365,11 @@ def main(arguments):
     if len(arguments) != 3:
         sys.exit(__doc__.strip())
     try:
-        apis = parse(arguments[1])
+        apis, data = parse(arguments[1])
     except (Mistake, OSError) as mistake:
         sys.exit(f"gen.py: {arguments[1]}: {mistake}")
     os.makedirs(arguments[2], exist_ok=True)
-    for name, text in (("messages.h", header(apis)), ("messages.c", source(apis))):
+    for name, text in (("messages.h", header(apis, data)), ("messages.c", source(apis, data))):
         with open(os.path.join(arguments[2], name), "w", encoding="utf-8") as file:
             file.write(text)
 
