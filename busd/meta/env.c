@@ -29,8 +29,8 @@ env_error(const struct meta *meta, int rc, const char *what)
             what, meta->folder, mdb_strerror(rc), meta->folder);
     case MDB_PANIC:
         return err_set(BUS_ERR_KAFKA_STORAGE_ERROR,
-            "%s: an earlier write to %s/data.mdb failed, so nothing more is written to it; see "
-            "that its disk works, and restart busd",
+            "%s: an earlier write to %s/data.mdb failed, so nothing more is written to it before "
+            "it can be opened anew; see that its disk works and has space",
             what, meta->folder);
     default:
         if (rc > 0)
@@ -39,10 +39,29 @@ env_error(const struct meta *meta, int rc, const char *what)
     }
 }
 
+/** MDB_PANIC also while there is no environment, after an attempt to open it anew has failed. */
+static int
+begin(struct meta *meta, bool write, MDB_txn **txn, uint64_t *seen)
+{
+    pthread_rwlock_rdlock(&meta->gate);
+    *seen = meta->opened;
+    int rc = meta->env ? mdb_txn_begin(meta->env, NULL, write ? 0 : MDB_RDONLY, txn) : MDB_PANIC;
+    if (rc != 0)
+        pthread_rwlock_unlock(&meta->gate);
+    return rc;
+}
+
 int
 env_begin(struct meta *meta, bool write, MDB_txn **txn)
 {
-    int rc = mdb_txn_begin(meta->env, NULL, write ? 0 : MDB_RDONLY, txn);
+    uint64_t seen;
+    int rc = begin(meta, write, txn, &seen);
+    if (rc == MDB_PANIC) {
+        int reopened = env_reopen(meta, seen);
+        if (reopened < 0)
+            return reopened;
+        rc = begin(meta, write, txn, &seen);
+    }
     return rc == 0 ? 0 : env_error(meta, rc, "starting a transaction");
 }
 
@@ -50,11 +69,19 @@ int
 env_end(struct meta *meta, MDB_txn *txn, int rc)
 {
     if (rc < 0) {
-        mdb_txn_abort(txn);
+        env_drop(meta, txn);
         return rc;
     }
     int committed = mdb_txn_commit(txn);
+    pthread_rwlock_unlock(&meta->gate);
     return committed == 0 ? rc : env_error(meta, committed, "storing metadata");
+}
+
+void
+env_drop(struct meta *meta, MDB_txn *txn)
+{
+    mdb_txn_abort(txn);
+    pthread_rwlock_unlock(&meta->gate);
 }
 
 static uint32_t

@@ -18,6 +18,8 @@ enum table {
     TABLE_LOG,         /* index, 8 bytes -> command */
     TABLE_ROWS,        /* as meta_commit() gives them */
     TABLE_CHECKPOINTS, /* topic id, partition -> bytes */
+    TABLE_OFFSETS,     /* META_OFFSETS; those of enum meta_table follow in its order */
+    TABLE_PRODUCERS,   /* META_PRODUCERS */
     TABLES
 };
 
@@ -35,6 +37,9 @@ struct meta {
     struct meta_identity identity;
     char folder[FOLDER_BYTES_MAX + 1];
     size_t map_bytes;
+    pthread_rwlock_t gate; /* transactions hold it shared, opening anew exclusively */
+    uint64_t opened;       /* how often; by `gate` */
+    int64_t log_last; /* index of the last command that was committed; the loop's, or by `gate` */
     _Atomic bool backup_due;      /* set by a commit; the exchange in meta_backup() pairs with it */
     pthread_mutex_t backup_mutex; /* one backup at a time */
 };
@@ -42,11 +47,24 @@ struct meta {
 /** The failure for a return code of LMDB; `what` is what was tried. */
 int env_error(const struct meta *meta, int rc, const char *what);
 
-/** Starts a transaction; `write` waits for the one that another thread has open. */
+/**
+ * Starts a transaction; `write` waits for the one that another thread has open. After a write that
+ * failed in the middle LMDB refuses its environment for good: then it is opened anew first.
+ */
 int env_begin(struct meta *meta, bool write, MDB_txn **txn);
 
 /** Ends a transaction: commits when rc >= 0, else drops it; returns rc or the failure. */
 int env_end(struct meta *meta, MDB_txn *txn, int rc);
+
+/** Ends a transaction that has only read. */
+void env_drop(struct meta *meta, MDB_txn *txn);
+
+/**
+ * Closes the environment and opens it anew, unless another thread has done so since it was opened
+ * for the `seen`th time. What is in it must be what was committed. 0 or a failure; then the next
+ * call tries again. No transaction of this thread is open.
+ */
+int env_reopen(struct meta *meta, uint64_t seen);
 
 /** Puts a value with its CRC. */
 int env_put(struct meta *meta, MDB_txn *txn, enum table table, const struct meta_row *row);

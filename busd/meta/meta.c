@@ -112,10 +112,10 @@ meta_identity(const struct meta *meta)
 /* ---- open, close ---------------------------------------------------------------------------- */
 
 static int
-open_tables(struct meta *meta, MDB_txn *txn)
+open_tables(struct meta *meta, MDB_txn *txn, unsigned flags)
 {
     for (int i = 0; i < TABLES; i++) {
-        int rc = mdb_dbi_open(txn, table_names[i], MDB_CREATE, &meta->tables[i]);
+        int rc = mdb_dbi_open(txn, table_names[i], flags, &meta->tables[i]);
         if (rc != 0)
             return env_error(meta, rc, "opening metadata");
     }
@@ -182,14 +182,14 @@ open_content(struct meta *meta, int32_t node_id)
     int rc = env_begin(meta, true, &txn);
     if (rc < 0)
         return rc;
-    rc = open_tables(meta, txn);
+    rc = open_tables(meta, txn, MDB_CREATE);
     if (rc == 0)
         rc = get_identity(meta, txn);
     if (rc == ENV_NONE)
         rc = fill(meta, txn, node_id);
-    int64_t first, last;
+    int64_t first;
     if (rc == 0)
-        rc = env_log_range(meta, txn, &first, &last);
+        rc = env_log_range(meta, txn, &first, &meta->log_last);
     return env_end(meta, txn, rc);
 }
 
@@ -229,6 +229,73 @@ open_all(struct meta *meta, int32_t node_id)
     return rc < 0 ? rc : open_content(meta, node_id);
 }
 
+/** Whether the environment is as it was left: LMDB could not tell whether its last write, which
+ * failed, is in the file after all. */
+static int
+check_unchanged(struct meta *meta, MDB_txn *txn)
+{
+    struct meta_identity identity = meta->identity;
+    int64_t first, last;
+    int rc = get_identity(meta, txn);
+    if (rc == 0)
+        rc = env_log_range(meta, txn, &first, &last);
+    bool same = rc == 0 && last == meta->log_last &&
+                memcmp(&identity, &meta->identity, sizeof identity) == 0;
+    meta->identity = identity;
+    if (rc < 0 || same)
+        return rc;
+    return err_set(BUS_ERR_KAFKA_STORAGE_ERROR,
+        "%s/data.mdb has a change that was told to have failed, or lacks one: restart busd, which "
+        "then goes on with what is in the file",
+        meta->folder);
+}
+
+static int
+open_again(struct meta *meta)
+{
+    int rc = check_file(meta);
+    if (rc == FILE_NONE)
+        rc = err_set(BUS_ERR_KAFKA_STORAGE_ERROR,
+            "%s/data.mdb is gone: restart busd, which makes it anew from %s/backup", meta->folder,
+            meta->folder);
+    if (rc == 0)
+        rc = open_env(meta);
+    if (rc < 0)
+        return rc;
+    MDB_txn *txn;
+    rc = mdb_txn_begin(meta->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0)
+        return env_error(meta, rc, "opening metadata");
+    rc = open_tables(meta, txn, 0);
+    if (rc == 0)
+        rc = check_unchanged(meta, txn);
+    /* The tables stay open after a commit only, also of a transaction that reads. */
+    int committed = mdb_txn_commit(txn);
+    return rc == 0 && committed != 0 ? env_error(meta, committed, "opening metadata") : rc;
+}
+
+int
+env_reopen(struct meta *meta, uint64_t seen)
+{
+    int rc = 0;
+    pthread_rwlock_wrlock(&meta->gate);
+    if (meta->opened == seen) {
+        mdb_env_close(meta->env);
+        meta->env = NULL;
+        rc = open_again(meta);
+        if (rc < 0) {
+            mdb_env_close(meta->env);
+            meta->env = NULL;
+        } else {
+            trace(TRACE_NOTICE, "%s/data.mdb was opened anew after a write that failed",
+                meta->folder);
+        }
+        meta->opened++;
+    }
+    pthread_rwlock_unlock(&meta->gate);
+    return rc;
+}
+
 int
 meta_open(const struct meta_options *options, struct meta **meta)
 {
@@ -242,10 +309,12 @@ meta_open(const struct meta_options *options, struct meta **meta)
     memcpy(m->folder, options->folder, n);
     m->map_bytes = options->map_bytes;
     pthread_mutex_init(&m->backup_mutex, NULL);
+    pthread_rwlock_init(&m->gate, NULL);
     int rc = open_all(m, options->node_id);
     if (rc < 0) {
         mdb_env_close(m->env);
         pthread_mutex_destroy(&m->backup_mutex);
+        pthread_rwlock_destroy(&m->gate);
         free(m);
         return rc;
     }
@@ -262,6 +331,7 @@ meta_close(struct meta **meta)
         trace(TRACE_WARNING, "%s", err_text());
     mdb_env_close((*meta)->env);
     pthread_mutex_destroy(&(*meta)->backup_mutex);
+    pthread_rwlock_destroy(&(*meta)->gate);
     free(*meta);
     *meta = NULL;
 }
@@ -287,10 +357,15 @@ meta_commit(struct meta *meta, const struct meta_change *change, int64_t *index)
     int rc = env_begin(meta, true, &txn);
     if (rc < 0)
         return rc;
+    /* Once more: nobody compares `log_last` with the file before both have changed. */
+    pthread_rwlock_rdlock(&meta->gate);
     rc = env_log_append(meta, txn, change, index);
     if (rc == 0)
         rc = put_rows(meta, txn, change);
     rc = env_end(meta, txn, rc);
+    if (rc == 0)
+        meta->log_last = *index;
+    pthread_rwlock_unlock(&meta->gate);
     /* Release: pairs with the exchange in meta_backup(), which then sees the commit. */
     if (rc == 0)
         atomic_store_explicit(&meta->backup_due, true, memory_order_release);
@@ -329,7 +404,7 @@ meta_rows(struct meta *meta, int (*each)(void *context, const struct meta_row *r
     } else {
         rc = env_error(meta, rc, "reading metadata");
     }
-    mdb_txn_abort(txn);
+    env_drop(meta, txn);
     return rc;
 }
 
@@ -341,7 +416,7 @@ meta_log_range(struct meta *meta, int64_t *first, int64_t *last)
     if (rc < 0)
         return rc;
     rc = env_log_range(meta, txn, first, last);
-    mdb_txn_abort(txn);
+    env_drop(meta, txn);
     return rc;
 }
 
@@ -362,7 +437,7 @@ meta_log_read(struct meta *meta, int64_t index,
     else if (rc == ENV_NONE)
         rc =
             err_set(BUS_ERR_OFFSET_OUT_OF_RANGE, "the metadata log has no command %" PRId64, index);
-    mdb_txn_abort(txn);
+    env_drop(meta, txn);
     return rc;
 }
 
@@ -398,7 +473,7 @@ meta_checkpoint_load(struct meta *meta, const uint8_t topic_id[16], int32_t part
     } else if (rc == ENV_NONE) {
         rc = META_CHECKPOINT_NONE;
     }
-    mdb_txn_abort(txn);
+    env_drop(meta, txn);
     return rc;
 }
 

@@ -9,6 +9,7 @@
 #ifndef META_META_H
 #define META_META_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -107,6 +108,36 @@ int meta_checkpoint_load(struct meta *meta, const uint8_t topic_id[16], int32_t 
  * the disk. Failures as meta_commit(). */
 int meta_checkpoints_save(
     struct meta *meta, const struct meta_checkpoint *checkpoints, size_t count);
+
+/** Tables of what was worked out from logs and can be worked out again: not part of the backup. */
+enum meta_table {
+    META_OFFSETS,   /* committed offsets and groups */
+    META_PRODUCERS, /* states of idempotent producers */
+};
+
+/** Outcome of meta_table_load(). */
+enum { META_TABLE_NONE = 1 };
+
+/**
+ * Stores rows (with `value_bytes` 0: removes them), in one transaction on stable storage. Failures
+ * as meta_commit(): then nothing has changed. Thread: any. Blocks: for the disk.
+ */
+int meta_table_save(
+    struct meta *meta, enum meta_table table, const struct meta_row *rows, size_t count);
+
+/** Calls `each` for every row of the table, as meta_rows(). */
+int meta_table_each(struct meta *meta, enum meta_table table,
+    int (*each)(void *context, const struct meta_row *row), void *context);
+
+/**
+ * Appends the value of row->key to `out`. 0; META_TABLE_NONE when there is none, or when it is
+ * damaged, which is told on the trace; NO_MEMORY or a failure of LMDB. Thread: any.
+ */
+int meta_table_load(
+    struct meta *meta, enum meta_table table, const struct meta_row *row, struct buf *out);
+
+/** Removes every row of the table, damaged ones too. As meta_table_save() else. */
+int meta_table_clear(struct meta *meta, enum meta_table table);
 
 /** Writes meta/backup if a commit came after the last one. Thread: any. Blocks: for the disk. */
 int meta_backup(struct meta *meta);
