@@ -331,8 +331,10 @@ int
 files_remove_folder(const char *path)
 {
     struct stat status;
-    if (stat(path, &status) < 0 && errno == ENOENT)
-        return 0;
+    if (lstat(path, &status) < 0)
+        return errno == ENOENT ? 0 : err_sys(errno, "look at %s", path);
+    if (!S_ISDIR(status.st_mode))
+        return unlink(path) < 0 ? err_sys(errno, "remove %s", path) : 0;
     int rc = each_name(path, visit_unlink, NULL);
     if (rc == 0 && rmdir(path) < 0 && errno != ENOENT)
         rc = err_sys(errno, "remove the folder");

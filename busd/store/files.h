@@ -100,7 +100,8 @@ int files_remove(const char *folder, const char *name);
 /** Removes a segment file and its indexes. */
 int files_remove_segment(const char *folder, int64_t base_offset);
 
-/** Removes a folder and the files in it (no subfolders). An absent one is no failure. */
+/** Removes a folder and the files in it (no subfolders), or a file or link of that name. An absent
+ * one is no failure. */
 int files_remove_folder(const char *path);
 
 /** Sets a segment and its indexes aside under the suffix ".cut": nobody reads them any more. */

@@ -136,7 +136,7 @@ log_open(struct store *store, const struct log_options *options, struct log **lo
     if (options->flags & SHM_FLAG_MEMORY)
         rc = store_memory_folder(store);
     if (rc == 0)
-        rc = files_make_folder(fresh->folder);
+        rc = log_claim(fresh);
     pthread_mutex_lock(&fresh->service);
     pthread_mutex_lock(&fresh->mutex);
     if (rc == 0)

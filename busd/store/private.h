@@ -22,8 +22,9 @@
 
 struct store {
     struct store_options options;
-    char *data;           /* owned, as the two below */
+    char *data;           /* owned, as those below */
     char *topics;         /* <data>/topics */
+    char *stray;          /* <data>/stray: partitions of topics that nobody knows */
     char *memory;         /* where memory topics live, on a tmpfs */
     char *memory_deleted; /* beside them */
     char *deleted;        /* <data>/deleted: folders on their way out */
@@ -137,8 +138,20 @@ struct log {
     unsigned next_hint;
 };
 
-/** Creates the folder of memory topics. */
+/** Creates the folders of memory topics. 0, PERMISSION as below, or a failure. */
 int store_memory_folder(const struct store *store);
+
+/** 0, also when there are none, or PERMISSION: they are not ours, so nothing there is touched. */
+int store_memory_check(const struct store *store);
+
+/* ---- owner.c: whose a partition's folder is ------------------------------------------------- */
+
+/** Creates the folder of the partition. One that belongs to another topic is set aside first. */
+int log_claim(struct log *log);
+
+/** Whether the folder is there and belongs to another topic than `log`, whose id goes to `owner`.
+ */
+int log_is_foreign(const struct log *log, bool *foreign, uint8_t owner[STORE_ID_BYTES]);
 
 /* ---- generation.c --------------------------------------------------------------------------- */
 

@@ -31,8 +31,14 @@ remove_files(struct log *log)
         log->topic, log->options.partition);
     if (n < 0)
         return err_no_memory();
-    int rc = files_remove_folder(gone);
-    if (rc == 0 && rename(log->folder, gone) < 0 && errno != ENOENT)
+    bool foreign = false;
+    uint8_t owner[STORE_ID_BYTES];
+    int rc = memory ? store_memory_check(store) : 0;
+    if (rc == 0)
+        rc = log_is_foreign(log, &foreign, owner);
+    if (rc == 0 && !foreign)
+        rc = files_remove_folder(gone);
+    if (rc == 0 && !foreign && rename(log->folder, gone) < 0 && errno != ENOENT)
         rc = err_sys(errno, "rename %s", log->folder);
     if (rc == 0 && !memory)
         rc = files_sync_folder(store->topics);

@@ -153,6 +153,19 @@ empty_folder(const char *path)
     return rc;
 }
 
+/* What cannot be removed takes up space, and is no reason not to start. */
+static void
+finish_deletions(const struct store *store)
+{
+    if (empty_folder(store->deleted) < 0)
+        trace(TRACE_WARNING, "deleted topics are left behind: %s", err_text());
+    int rc = store_memory_check(store);
+    if (rc == 0)
+        rc = empty_folder(store->memory_deleted);
+    if (rc < 0)
+        trace(TRACE_WARNING, "deleted memory topics are left behind: %s", err_text());
+}
+
 static int
 name_folders(struct store *store)
 {
@@ -163,24 +176,42 @@ name_folders(struct store *store)
         store->memory = NULL;
     store->topics = files_path(store->data, "topics");
     store->deleted = files_path(store->data, "deleted");
+    store->stray = files_path(store->data, "stray");
     store->memory_deleted = store->memory ? files_path(store->memory, "deleted") : NULL;
-    return store->topics && store->deleted && store->memory_deleted ? 0 : err_no_memory();
+    bool all = store->topics && store->deleted && store->stray && store->memory_deleted;
+    return all ? 0 : err_no_memory();
+}
+
+/* Everybody may create names in /dev/shm, and this one can be guessed. What is not a folder of ours
+ * may lead anywhere. 0 also when it is missing. */
+static int
+check_own(const char *path)
+{
+    struct stat status;
+    if (lstat(path, &status) < 0)
+        return errno == ENOENT ? 0 : err_sys(errno, "look at %s", path);
+    if (S_ISDIR(status.st_mode) && status.st_uid == geteuid())
+        return 0;
+    return err_set(BUS_ERR_PERMISSION,
+        "%s belongs to somebody else: remove it, it is where memory topics live", path);
+}
+
+int
+store_memory_check(const struct store *store)
+{
+    int rc = check_own(store->memory);
+    return rc < 0 ? rc : check_own(store->memory_deleted);
 }
 
 int
 store_memory_folder(const struct store *store)
 {
-    struct stat status;
-    int rc = files_make_folder(store->memory);
-    if (rc == 0 && lstat(store->memory, &status) < 0)
-        rc = err_sys(errno, "look at %s", store->memory);
-    if (rc == 0 && (!S_ISDIR(status.st_mode) || status.st_uid != geteuid()))
-        rc = err_set(BUS_ERR_PERMISSION,
-            "%s belongs to somebody else: remove it, it is where memory topics live",
-            store->memory);
-    if (rc == 0)
-        rc = files_make_folder(store->memory_deleted);
-    return rc;
+    if (mkdir(store->memory, 0700) < 0 && errno != EEXIST)
+        return err_sys(errno, "create the folder %s", store->memory);
+    int rc = check_own(store->memory);
+    if (rc == 0 && mkdir(store->memory_deleted, 0700) < 0 && errno != EEXIST)
+        rc = err_sys(errno, "create the folder %s", store->memory_deleted);
+    return rc < 0 ? rc : check_own(store->memory_deleted);
 }
 
 static int
@@ -198,9 +229,7 @@ open_folder(struct store *store)
     if (rc == 0)
         rc = files_make_folder(store->deleted);
     if (rc == 0)
-        rc = empty_folder(store->deleted);
-    if (rc == 0)
-        rc = empty_folder(store->memory_deleted);
+        finish_deletions(store);
     if (rc == 0)
         rc = shm_boot_id(store->boot_id);
     return rc;
@@ -244,6 +273,7 @@ store_close(struct store **store)
     free(old->data);
     free(old->topics);
     free(old->deleted);
+    free(old->stray);
     free(old->memory);
     free(old->memory_deleted);
     free(old);

@@ -88,7 +88,19 @@ shm_object_open(const char *name, bool writable)
         return SHM_OBJECT_NONE;
     if (fd < 0)
         return err_sys(errno, "open the shared memory object %s", name);
-    return fd;
+    struct stat status;
+    int rc = 0;
+    /* Everybody may create a name there, and who owns the object may write to it. */
+    if (fstat(fd, &status) < 0)
+        rc = err_sys(errno, "look at the shared memory object %s", name);
+    else if (status.st_uid != geteuid())
+        rc = err_set(BUS_ERR_PERMISSION,
+            "the shared memory object %s belongs to another user (uid %lu): remove it", name,
+            (unsigned long)status.st_uid);
+    if (rc == 0)
+        return fd;
+    close(fd);
+    return rc;
 }
 
 int

@@ -159,7 +159,8 @@ int shm_bell_create(const char *name);
 /** What shm_object_open() returns when there is no object of the name. */
 enum { SHM_OBJECT_NONE = -2000 };
 
-/** Opens an object by name. Returns its fd, SHM_OBJECT_NONE, or a failure. Gives the fd. */
+/** Opens an object by name. Returns its fd, SHM_OBJECT_NONE, PERMISSION when it is another user's,
+ * or a failure. Gives the fd. */
 int shm_object_open(const char *name, bool writable);
 
 /** Removes a name; those who map the object keep it. An absent name is no failure. */

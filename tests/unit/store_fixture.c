@@ -29,7 +29,7 @@ on_disk(int fd)
     return fstatfs(fd, &status) == 0 && status.f_type != TMPFS_MAGIC;
 }
 
-/* These two stand before those of the C library, for the whole test program. */
+/* These stand before those of the C library, for the whole test program. */
 int
 fallocate(int fd, int mode, off_t offset, off_t len)
 {
@@ -49,6 +49,21 @@ fdatasync(int fd)
         return -1;
     }
     return (int)syscall(SYS_fdatasync, fd);
+}
+
+ssize_t
+pread(int fd, void *to, size_t bytes, off_t offset)
+{
+    struct stat status;
+    if (fixture_disk.bad_inode != 0 && fstat(fd, &status) == 0 &&
+        status.st_ino == fixture_disk.bad_inode) {
+        errno = EIO;
+        return -1;
+    }
+    ssize_t got = syscall(SYS_pread64, fd, to, bytes, offset);
+    if (got > 0)
+        fixture_disk.bytes_read += got;
+    return got;
 }
 
 static struct store_checkpoint *
@@ -153,6 +168,16 @@ instance(const struct store_fixture *fixture, char hex[64])
         hex[0] = '\0';
     if (file)
         fclose(file);
+}
+
+const char *
+fixture_memory(const struct store_fixture *fixture)
+{
+    static char path[128];
+    char hex[64];
+    instance(fixture, hex);
+    snprintf(path, sizeof path, "/dev/shm/shmbus-%s", hex);
+    return path;
 }
 
 /* Visits what belongs to this data folder in shared memory. */

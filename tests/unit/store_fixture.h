@@ -26,9 +26,11 @@ struct store_fixture {
 
 /** What the disk does from now on, to everybody in this process. */
 struct fixture_disk {
-    bool full;        /* fallocate() gives no space */
-    bool flush_fails; /* fdatasync() fails */
-    int reservations; /* calls of fallocate() */
+    bool full;                  /* fallocate() gives no space */
+    bool flush_fails;           /* fdatasync() fails */
+    int reservations;           /* calls of fallocate() */
+    uint64_t bad_inode;         /* pread() of this file fails; 0: of none */
+    _Atomic int64_t bytes_read; /* with pread() */
 };
 extern struct fixture_disk fixture_disk;
 
@@ -84,6 +86,9 @@ int64_t fixture_nonzero(const struct store_fixture *fixture, const char *name, i
 
 /** Maps the control page of the log's generation for writing, as a client that may write has it. */
 struct shm_control *fixture_control(const struct store_fixture *fixture);
+
+/** The folder of memory topics, as long as the fixture lives; static. */
+const char *fixture_memory(const struct store_fixture *fixture);
 
 /** Shared memory objects of this data folder. */
 int fixture_objects(const struct store_fixture *fixture);

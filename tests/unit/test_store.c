@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The data folder beside others: what other users left, what a crash left, and whose files these
+ * are.
+ */
+#include "base/clock.h"
+#include "base/err.h"
+#include "shm/flush.h"
+#include "unit/store_fixture.h"
+#include "unit/unit.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void
+touch(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    CU_ASSERT_FATAL(fd >= 0);
+    close(fd);
+}
+
+/* Everybody may create names in /dev/shm, and the name of our folder there is no secret: what
+ * somebody else put there must not lead us to files that he could not remove himself. */
+static void
+test_memory_folder_of_others(void)
+{
+    struct store_fixture fixture;
+    char victim[256], path[512];
+    fixture_init(&fixture);
+    struct log_options memory = fixture.options;
+    memory.flags |= SHM_FLAG_MEMORY;
+    snprintf(victim, sizeof victim, "%s/deleted/../victim", fixture.data);
+    CU_ASSERT_EQUAL(mkdir(victim, 0700), 0);
+    snprintf(path, sizeof path, "%s/t-3", victim);
+    CU_ASSERT_EQUAL(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/t-3/precious", victim);
+    touch(path);
+    /* The folder itself is a link; then it is ours, and what is in it is a link. */
+    for (int turn = 0; turn < 2; turn++) {
+        char inner[256];
+        if (turn == 0) {
+            char target[300];
+            snprintf(target, sizeof target, "%s/trap", fixture.data);
+            CU_ASSERT_EQUAL(mkdir(target, 0700), 0);
+            CU_ASSERT_EQUAL(symlink(target, fixture_memory(&fixture)), 0);
+        } else {
+            CU_ASSERT_EQUAL(unlink(fixture_memory(&fixture)), 0);
+            CU_ASSERT_EQUAL(mkdir(fixture_memory(&fixture), 0700), 0);
+        }
+        snprintf(inner, sizeof inner, "%s/deleted", fixture_memory(&fixture));
+        CU_ASSERT_EQUAL(symlink(victim, inner), 0);
+        fixture_restart(&fixture);
+        CU_ASSERT_EQUAL(access(path, F_OK), 0);
+        struct log *log = NULL;
+        CU_ASSERT_EQUAL(log_open(fixture.store, &memory, &log), -BUS_ERR_PERMISSION);
+        CU_ASSERT_PTR_NOT_NULL(strstr(err_text(), fixture_memory(&fixture)));
+        CU_ASSERT_EQUAL(log_remove(fixture.store, &memory), -BUS_ERR_PERMISSION);
+        CU_ASSERT_EQUAL(access(path, F_OK), 0);
+        CU_ASSERT_EQUAL(fixture_open(&fixture), 0);
+    }
+    char inner[256];
+    snprintf(inner, sizeof inner, "%s/deleted", fixture_memory(&fixture));
+    CU_ASSERT_EQUAL(unlink(inner), 0);
+    fixture_restart(&fixture);
+    CU_ASSERT_EQUAL(log_open(fixture.store, &memory, &fixture.log), 0);
+    CU_ASSERT_EQUAL(log_delete(&fixture.log), 0);
+    fixture_fini(&fixture);
+}
+
+/* Somebody who is faster than busd to create an object of the next name would own its page. */
+static void
+test_objects_of_others(void)
+{
+    if (geteuid() != 0)
+        return; /* only root can make what belongs to somebody else */
+    struct store_fixture fixture;
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    fixture_append(&fixture, 1, 10, 1);
+    struct log_attachment attachment;
+    CU_ASSERT_EQUAL_FATAL(log_attach(fixture.log, LOG_ACCESS_WRITE, &attachment), 0);
+    CU_ASSERT_EQUAL(fchown(attachment.control, 65534, 65534), 0);
+    struct log_attachment another;
+    CU_ASSERT_EQUAL(log_attach(fixture.log, LOG_ACCESS_WRITE, &another), -BUS_ERR_PERMISSION);
+    log_close(&fixture.log);
+    CU_ASSERT_EQUAL(fixture_open(&fixture), -BUS_ERR_PERMISSION);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err_text(), "/shmbus-"));
+    CU_ASSERT_EQUAL(fchown(attachment.control, 0, 0), 0);
+    log_attachment_close(&attachment);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 1);
+    fixture_fini(&fixture);
+}
+
+/* busd dies between the decision to delete a topic and the removal of its files, and then a topic
+ * of the same name is created. */
+static void
+test_name_used_again(void)
+{
+    struct store_fixture fixture;
+    char stray[512];
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    for (int n = 0; n < 10; n++)
+        fixture_append(&fixture, 1, 10, 1);
+    fixture_serve(&fixture);
+    fixture_reboot(&fixture);
+    fixture.options.topic_id[0] = 8;
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT_EQUAL(fixture_bounds(&fixture).end_offset, 0);
+    CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 10, 1), 0);
+    CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 1);
+    /* What was found is not ours to destroy: its topic may have been lost, not deleted. */
+    snprintf(stray, sizeof stray,
+        "%s/stray/07070700000000000000000000000000-3/00000000000000000000.log", fixture.data);
+    CU_ASSERT_EQUAL(access(stray, F_OK), 0);
+    fixture_restart(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 1);
+    /* To delete the one must not remove the files of the other. */
+    log_close(&fixture.log);
+    fixture.options.topic_id[0] = 9;
+    CU_ASSERT_EQUAL(log_remove(fixture.store, &fixture.options), 0);
+    fixture.options.topic_id[0] = 8;
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 1);
+    fixture_fini(&fixture);
+}
+
+/* Kafka's tools read whose a folder is. One whose note is damaged is believed to be what its name
+ * says. */
+static void
+test_note_of_the_topic(void)
+{
+    struct store_fixture fixture;
+    char text[128] = {0};
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    fixture_append(&fixture, 1, 10, 1);
+    int fd = open(fixture_path(&fixture, "partition.metadata"), O_RDWR);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT(read(fd, text, sizeof text - 1) > 0);
+    CU_ASSERT_STRING_EQUAL(text, "version: 0\ntopic_id: BwcHAAAAAAAAAAAAAAAAAA");
+    CU_ASSERT_EQUAL(ftruncate(fd, 0), 0);
+    close(fd);
+    fixture_restart(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 1);
+    CU_ASSERT(fixture_size(&fixture, "partition.metadata") > 0);
+    fixture_fini(&fixture);
+}
+
+static const struct unit_case cases[] = {
+    {"a memory folder of somebody else is not entered", test_memory_folder_of_others},
+    {"an object of somebody else is not used", test_objects_of_others},
+    {"a topic does not get the records of an older one", test_name_used_again},
+    {"whose folder it is stands beside the segments", test_note_of_the_topic},
+    {NULL, NULL},
+};
+
+void
+register_store(void)
+{
+    unit_register("store", cases);
+}
