@@ -100,6 +100,7 @@ collect(struct log *log, struct segment *segment)
         rc = walk_init(&walk, file->fd, 0, end);
     if (rc < 0)
         return rc;
+    walk.holes = log_holes(log);
     while ((rc = walk_next(&walk)) == WALK_BATCH) {
         rc = epochs_note(log, walk.batch.leader_epoch, walk.batch.base_offset);
         if (rc < 0)

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum {
-    FILES_NAME_BYTES_MAX = 32,      /* of a file in a partition's folder, with its NUL */
+    FILES_NAME_BYTES_MAX = 48,      /* of a file in a partition's folder, with its NUL */
     FILES_RESERVE_MIN = 256 * 1024, /* on a full disk no smaller step is tried */
 };
 

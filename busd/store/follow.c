@@ -74,46 +74,13 @@ prepare(struct follow *follow)
     return 0;
 }
 
-static void
-add_time_entry(struct follow *follow)
-{
-    struct index *index = &follow->index;
-    struct index_batch *batch = follow->batch;
-    if (index->max_timestamp <= index->indexed_timestamp)
-        return;
-    batch->time_entries[batch->time_count++] =
-        (struct index_time_entry){.timestamp = index->max_timestamp, .offset = index->max_offset};
-    index->indexed_timestamp = index->max_timestamp;
-}
-
-/* Takes one batch into the indexes, by Kafka's rule: an entry when more than the interval was
- * appended since the last one, this batch not counted. */
-static void
-take_batch(struct follow *follow, const struct walk *walk)
-{
-    struct index *index = &follow->index;
-    int64_t last_offset = batch_next_offset(&walk->batch) - 1;
-    if (walk->batch.max_timestamp > index->max_timestamp) {
-        index->max_timestamp = walk->batch.max_timestamp;
-        index->max_offset = last_offset;
-    }
-    if (walk->batch_position - index->last.position >
-        (int64_t)follow->log->options.index_interval_bytes) {
-        add_time_entry(follow);
-        index->last = (struct index_entry){.offset = last_offset, .position = walk->batch_position};
-        follow->batch->entries[follow->batch->count++] = index->last;
-    }
-    index->position = walk->position;
-    index->offset = last_offset + 1;
-}
-
 /* No checksum covers the base offset. Only compaction, and a start that is not known, leave holes.
  */
 static bool
 fits(const struct follow *follow, const struct batch_header *batch)
 {
     const struct index *index = &follow->index;
-    bool holes = index->offset < 0 || follow->log->options.flags & SHM_FLAG_COMPACTED;
+    bool holes = index->offset < 0 || log_holes(follow->log);
     int64_t least = index->offset >= 0 ? index->offset : follow->segment->base_offset;
     return (holes ? batch->base_offset >= least : batch->base_offset == least) &&
            batch_next_offset(batch) <= follow->end_offset;
@@ -176,7 +143,7 @@ look(struct follow *follow)
     int64_t stop = follow->index.position + FOLLOW_BYTES_MAX;
     int32_t epoch = -1;
     int rc = walk_init(&walk, follow->file->fd, 0, follow->end);
-    walk.holes = follow->log->options.flags & SHM_FLAG_COMPACTED;
+    walk.holes = log_holes(follow->log);
     walk_seek(&walk, follow->index.position,
         follow->index.position == 0 ? follow->segment->base_offset : follow->index.offset);
     while (rc >= 0 && walk.position < stop && follow->batch->count < INDEX_BATCH_MAX - 1) {
@@ -186,7 +153,8 @@ look(struct follow *follow)
         if (walk.batch.leader_epoch != epoch)
             rc = note_epoch(follow, &walk.batch);
         epoch = walk.batch.leader_epoch;
-        take_batch(follow, &walk);
+        index_take(&follow->index, follow->batch, &walk.batch, walk.batch_position,
+            (int64_t)follow->log->options.index_interval_bytes);
     }
     walk_fini(&walk);
     return rc < 0 ? rc : 0;
@@ -216,7 +184,7 @@ run(struct follow *follow)
     if (rc < 0)
         return rc;
     if (follow->closed && !follow->damaged && follow->index.position >= follow->end) {
-        add_time_entry(follow);
+        index_close(&follow->index, follow->batch);
         follow->index.complete = true;
     }
     struct log *log = follow->log;

@@ -172,7 +172,7 @@ fill_options(const struct log *log, const struct generation_options *options,
     *control = (struct shm_control_options){.partition = log->options.partition,
         .generation = options->number,
         .leader_epoch = log->options.leader_epoch,
-        .flags = log->options.flags,
+        .flags = log_flags(log),
         .max_message_bytes = log->options.max_message_bytes,
         .segment_bytes =
             (uint32_t)(segment_bytes < active->capacity ? segment_bytes : active->capacity),

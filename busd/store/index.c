@@ -5,11 +5,13 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/trace.h"
+#include "record/batch_header.h"
 #include "store/files.h"
 #include "store/walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,8 +34,9 @@ index_reset(struct index *index)
 static int
 open_file(const struct index_files *files, const char *suffix, int flags, int *rc)
 {
-    char name[FILES_NAME_BYTES_MAX];
-    files_name(name, files->base_offset, suffix);
+    char name[FILES_NAME_BYTES_MAX], whole[FILES_NAME_BYTES_MAX];
+    snprintf(whole, sizeof whole, "%s%s", suffix, files->fresh ? ".clean" : "");
+    files_name(name, files->base_offset, whole);
     char *path = files_path(files->folder, name);
     *rc = 0;
     if (!path) {
@@ -255,6 +258,34 @@ index_append(
         rc = append_bytes(files, ".index", bytes, batch->count * INDEX_ENTRY_BYTES,
             (int64_t)index->entries * INDEX_ENTRY_BYTES);
     return rc;
+}
+
+void
+index_close(struct index *index, struct index_batch *batch)
+{
+    if (index->max_timestamp <= index->indexed_timestamp)
+        return;
+    batch->time_entries[batch->time_count++] =
+        (struct index_time_entry){.timestamp = index->max_timestamp, .offset = index->max_offset};
+    index->indexed_timestamp = index->max_timestamp;
+}
+
+void
+index_take(struct index *index, struct index_batch *batch, const struct batch_header *header,
+    int64_t position, int64_t interval)
+{
+    int64_t last_offset = batch_next_offset(header) - 1;
+    if (header->max_timestamp > index->max_timestamp) {
+        index->max_timestamp = header->max_timestamp;
+        index->max_offset = last_offset;
+    }
+    if (position - index->last.position > interval) {
+        index_close(index, batch);
+        index->last = (struct index_entry){.offset = last_offset, .position = position};
+        batch->entries[batch->count++] = index->last;
+    }
+    index->position = position + (int64_t)batch_bytes(header);
+    index->offset = last_offset + 1;
 }
 
 /* A binary search in a file: how many of the first `count` entries satisfy `below`, which holds for

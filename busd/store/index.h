@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct batch_header;
+
 enum {
     INDEX_ENTRY_BYTES = 8,
     INDEX_TIME_ENTRY_BYTES = 12,
@@ -48,6 +50,7 @@ struct index {
 struct index_files {
     const char *folder; /* borrowed */
     int64_t base_offset;
+    bool fresh; /* the files beside a segment that compaction writes, "….clean" */
 };
 
 /** Nothing indexed yet; the files are made empty when something is appended. */
@@ -75,6 +78,17 @@ struct index_batch {
  */
 int index_append(
     const struct index *index, const struct index_files *files, const struct index_batch *batch);
+
+/**
+ * Takes a batch at `position` into the indexes, by Kafka's rule: an entry when more than `interval`
+ * bytes were appended since the last one, this batch not counted. `batch` has room for one more
+ * entry of each kind.
+ */
+void index_take(struct index *index, struct index_batch *batch, const struct batch_header *header,
+    int64_t position, int64_t interval);
+
+/** Adds the entry for the largest time so far, if there is none yet: the last one of a segment. */
+void index_close(struct index *index, struct index_batch *batch);
 
 /** Flushes both files, once a segment is complete. 0 or a failure. Blocks: for the disk. */
 int index_sync(const struct index_files *files);

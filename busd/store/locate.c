@@ -149,7 +149,7 @@ log_locate(struct log *log, struct segment *segment, int64_t offset, struct walk
         rc = walk_init(walk, file->fd, 0, end);
     if (rc < 0)
         return rc;
-    walk->holes = log->options.flags & SHM_FLAG_COMPACTED;
+    walk->holes = log_holes(log);
     begin(segment, &start, walk);
     do
         rc = step(log, segment, offset, walk);

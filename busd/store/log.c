@@ -51,6 +51,7 @@ copy_settings(struct log_options *to, const struct log_options *from)
     to->preallocate_bytes = from->preallocate_bytes;
     to->index_interval_bytes = from->index_interval_bytes;
     to->segment_ms = from->segment_ms;
+    to->rules = from->rules;
 }
 
 struct log *
@@ -62,7 +63,8 @@ log_new(struct store *store, const struct log_options *options)
     log->store = store;
     log->options = *options;
     copy_settings(&log->options, options);
-    log->active_since_ms = -1;
+    log->active_since_ms = log->retained_ms = -1;
+    log->cleaning.swap.base_offset = -1;
     pthread_mutex_init(&log->service, NULL);
     pthread_mutex_init(&log->mutex, NULL);
     log_hints_clear(log);
@@ -182,6 +184,7 @@ log_close(struct log **log)
     if (!old)
         return;
     list_remove(old);
+    clean_forget(old);
     log_free(old);
 }
 
@@ -199,7 +202,7 @@ log_publish_settings(struct log *log)
     if (bytes > active->capacity)
         bytes = active->capacity;
     /* Relaxed: each append reads them anew, none depends on another. */
-    atomic_store_explicit(&control->flags, log->options.flags, memory_order_relaxed);
+    atomic_store_explicit(&control->flags, log_flags(log), memory_order_relaxed);
     atomic_store_explicit(
         &control->max_message_bytes, log->options.max_message_bytes, memory_order_relaxed);
     atomic_store_explicit(&control->segment_bytes, (uint32_t)bytes, memory_order_relaxed);

@@ -32,6 +32,7 @@ struct log_options {
     uint32_t preallocate_bytes;    /* step of the reservation ahead of the tail */
     uint32_t index_interval_bytes; /* between two index entries */
     int64_t segment_ms;            /* a segment with records is rolled at this age; ≤ 0 never */
+    struct log_rules rules;        /* of retention and compaction */
 };
 
 /**
@@ -55,7 +56,10 @@ bool log_exists(struct store *store, const struct log_options *options);
  */
 int log_remove(struct store *store, const struct log_options *options);
 
-/** log_close() and log_remove() of an open partition. Nulls the pointer in any case. */
+/** Tells the clients of an open partition that its topic is gone; log_delete() follows. Short. */
+void log_end(struct log *log);
+
+/** log_end(), log_close() and log_remove() of an open partition. Nulls the pointer in any case. */
 int log_delete(struct log **log);
 
 /** New settings; `topic`, `topic_id`, `partition` and SHM_FLAG_MEMORY are ignored. Short. */
@@ -278,6 +282,42 @@ struct log_usage {
 
 /** Reads the usage. Short. */
 void log_usage(struct log *log, struct log_usage *usage);
+
+/** Where the compaction of a log stands. */
+enum log_cleaning_state {
+    LOG_CLEANING_IDLE = 0,
+    LOG_CLEANING_ASKED = 1,     /* somebody asked; it has not begun yet */
+    LOG_CLEANING_READING = 2,   /* the newest records of the keys are looked for */
+    LOG_CLEANING_REWRITING = 3, /* segments are rewritten */
+};
+
+enum { LOG_CLEANING_TEXT_BYTES = 256 };
+
+struct log_cleaning_status {
+    enum log_cleaning_state state;
+    int64_t clean_offset; /* up to here it was compacted */
+    double dirty_ratio;   /* of dirty to all bytes, at the last look */
+    int64_t bytes_done;   /* of the run that is under way */
+    int64_t bytes_total;  /* which it has to read */
+    int64_t runs;         /* that ended since the opening */
+    int64_t ended_ms;     /* when the last one ended, wall clock; 0 none */
+    int64_t bytes_before; /* of the last one */
+    int64_t bytes_after;
+    int64_t records_dropped;
+    char failure[LOG_CLEANING_TEXT_BYTES]; /* why the last one failed; "" it did not */
+};
+
+/** Reads it. Short. */
+void log_cleaning_status(struct log *log, struct log_cleaning_status *status);
+
+/**
+ * Has the log compacted soon, whatever its dirty ratio: the segment being written is closed for it.
+ * 0, or POLICY_VIOLATION when it is not compacted at all. Short.
+ */
+int log_compact(struct log *log);
+
+/** Whether a partition that is not open has closed segments, and so something to retain. */
+bool log_has_closed(struct store *store, const struct log_options *options);
 
 /** The options given at the opening, `topic` included; borrowed until close. */
 const struct log_options *log_options(const struct log *log);

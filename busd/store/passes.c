@@ -38,6 +38,7 @@ store_service(struct store *store, bool all)
             (void)log_service(log, &more);
         waiting += more;
     }
+    clean_choose(store);
     return waiting;
 }
 

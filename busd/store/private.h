@@ -11,6 +11,7 @@
 
 #include "shm/flush.h"
 #include "shm/partition.h"
+#include "store/cleaning.h"
 #include "store/files.h"
 #include "store/index.h"
 #include "store/log.h"
@@ -31,11 +32,17 @@ struct store {
     int lock_fd;          /* <data>/lock, locked */
     uint8_t instance[STORE_ID_BYTES];
     uint8_t boot_id[STORE_ID_BYTES];
-    pthread_mutex_t saving; /* `saved` of the logs, and the order of saves */
-    pthread_mutex_t mutex;  /* the list, and `users` of its logs */
-    pthread_cond_t unused;  /* a log lost its last user */
-    struct log *logs;       /* the first of the list */
-    bool save_failed;       /* told already */
+    pthread_mutex_t saving;     /* `saved` of the logs, and the order of saves */
+    pthread_mutex_t mutex;      /* the list, and `users` of its logs */
+    pthread_cond_t unused;      /* a log lost its last user */
+    struct log *logs;           /* the first of the list */
+    struct store_upkeep upkeep; /* mutex */
+    pthread_mutex_t cleaning;   /* `job`, and its log and state; inner to all the others */
+    struct clean_job *job;      /* the compaction that is under way, or NULL */
+    int64_t choose_ms;          /* when to look for another; of the keeper */
+    atomic_bool stopping;       /* the cleaner is to let go */
+    atomic_bool asked;          /* somebody wants a log compacted: look at once */
+    bool save_failed;           /* told already */
 };
 
 /** Pages of one generation; shared by the log, a flush and watches. */
@@ -55,15 +62,19 @@ struct log_watch {
 
 /** One segment file. */
 struct segment {
-    int64_t base_offset; /* -1: the spare */
-    int64_t seq;         /* in this generation, -1 older */
-    int64_t spare;       /* n when its name is still spare-<n>.log, else -1 */
-    int64_t end;         /* valid bytes once it is closed; -1 not known, or being written */
-    int64_t next_offset; /* once it is closed; -1 being written */
-    int64_t reserved;    /* bytes with disk blocks; no limit that we gave was higher */
-    int64_t capacity;    /* bytes that clients map */
-    bool trimmed;        /* the surplus behind the end was given back */
-    bool used;           /* its file was used since the keeper's last look */
+    int64_t base_offset;     /* -1: the spare */
+    int64_t seq;             /* in this generation, -1 older */
+    int64_t spare;           /* n when its name is still spare-<n>.log, else -1 */
+    int64_t end;             /* valid bytes once it is closed; -1 not known, or being written */
+    int64_t next_offset;     /* once it is closed; -1 being written */
+    int64_t reserved;        /* bytes with disk blocks; no limit that we gave was higher */
+    int64_t capacity;        /* bytes that clients map */
+    bool trimmed;            /* the surplus behind the end was given back */
+    bool used;               /* its file was used since the keeper's last look */
+    bool holes;              /* offsets may be missing between its batches */
+    bool first_known;        /* first_timestamp was looked at */
+    int64_t first_timestamp; /* of its first batch, once it is closed; -1 none */
+    int64_t closed_ms;       /* when the file of a closed one was written last; 0 not known yet */
     int64_t verified_from, verified_to; /* bytes whose CRCs were seen to be right */
     struct log_file *file;              /* a reference, or NULL */
     struct index index;
@@ -132,6 +143,9 @@ struct log {
     uint64_t stall_published;
     int64_t stall_seq;
     int64_t stall_since_ns;
+
+    struct log_cleaning cleaning;
+    int64_t retained_ms; /* the last look of retention, monotonic; -1 none since the opening */
 
     int64_t evictions, rebuilds;
     struct hint hints[HINTS];
@@ -319,6 +333,37 @@ int log_rebuild(struct log *log);
 
 /** Removes the segments that lie wholly below the start. */
 int log_drop_old(struct log *log);
+
+/* ---- retain.c: under log->service, not log->mutex ------------------------------------------- */
+
+/** What the rules look at; `segments` is the caller's (free()). */
+struct log_facts {
+    struct store_facts *segments;
+    struct store_facts_log log;
+};
+
+/** Collects them from the oldest closed segment to the first that is not followed to its end. */
+int log_collect_facts(struct log *log, struct log_facts *facts);
+
+/** Retention, if it is time for it. */
+int log_retain(struct log *log);
+
+/** Moves the start of the log: told on disk first, then to clients, and then segments go. */
+int log_move_start(struct log *log, int64_t offset);
+
+/** Whether offsets may be missing: it is compacted, or was. */
+static inline bool
+log_holes(const struct log *log)
+{
+    return log->options.flags & SHM_FLAG_COMPACTED || log->cleaning.rewritten_offset > 0;
+}
+
+/** The flags of the control page. */
+static inline uint32_t
+log_flags(const struct log *log)
+{
+    return log->options.flags | (log_holes(log) ? SHM_FLAG_HOLES : 0);
+}
 
 /** Removes spares that are not in use: all files named so but the one in log->spare. */
 int log_drop_spares(struct log *log);

@@ -110,7 +110,8 @@ adopt_closed(struct log *log, const struct shm_control *control, const struct sh
         struct shm_tail closed;
         if (!shm_slot_read(control, --seq, &closed) || !closed.sealed ||
             closed.base_offset != segment->base_offset ||
-            closed.end_offset != segment->next_offset || closed.position > segment->reserved)
+            closed.end_offset != segment->next_offset || closed.position > segment->reserved ||
+            segment->next_offset <= log->cleaning.rewritten_offset)
             return;
         segment->seq = seq;
         segment->end = closed.position;
@@ -171,7 +172,9 @@ int
 log_adopt(struct log *log, struct generation *generation)
 {
     struct files_list list;
-    int rc = files_list_read(log->folder, &list);
+    int rc = clean_settle(log);
+    if (rc == 0)
+        rc = files_list_read(log->folder, &list);
     if (rc < 0)
         return rc;
     rc = adopt_files(log, generation, &list);
@@ -286,6 +289,8 @@ int
 log_recover(struct log *log)
 {
     int rc = log_load_checkpoint(log);
+    if (rc == 0)
+        rc = clean_load(log);
     if (rc < 0)
         return rc;
     uint32_t newest = log->number > 0 ? log->number : 1;

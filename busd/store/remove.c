@@ -79,6 +79,17 @@ log_remove(struct store *store, const struct log_options *options)
     return err_prefix(rc, "delete %s-%" PRId32, options->topic, options->partition);
 }
 
+void
+log_end(struct log *log)
+{
+    /* Clients learn it from the page that they map, whatever its name is now. */
+    pthread_mutex_lock(&log->mutex);
+    log->deleted = true;
+    if (log->generation)
+        shm_fence(&log->generation->view, SHM_STATE_DELETED);
+    pthread_mutex_unlock(&log->mutex);
+}
+
 int
 log_delete(struct log **log)
 {
@@ -86,12 +97,7 @@ log_delete(struct log **log)
     struct store *store = old->store;
     struct log_options options = old->options;
     char *topic = strdup(options.topic);
-    /* Clients learn it from the page that they map, whatever its name is now. */
-    pthread_mutex_lock(&old->mutex);
-    old->deleted = true;
-    if (old->generation)
-        shm_fence(&old->generation->view, SHM_STATE_DELETED);
-    pthread_mutex_unlock(&old->mutex);
+    log_end(old);
     log_close(log);
     if (!topic)
         return err_no_memory();
@@ -114,19 +120,11 @@ log_set_start(struct log *log, int64_t offset, int64_t *start)
         rc = err_set(BUS_ERR_OFFSET_OUT_OF_RANGE,
             "%s-%" PRId32 ": offset %" PRId64 " is outside the log, %" PRId64 " to %" PRId64,
             log->topic, log->options.partition, offset, log->start_offset, tail.end_offset);
-    if (rc == 0 && offset > log->start_offset) {
-        struct store_checkpoint checkpoint = log_saved(log);
-        checkpoint.generation = log->number;
-        checkpoint.log_start_offset = offset;
-        rc = log_checkpoint(log, &checkpoint);
-        if (rc == 0) {
-            log->start_offset = offset;
-            /* Relaxed: a view of what was decided here. */
-            atomic_store_explicit(
-                &log->generation->view.control->log_start_offset, offset, memory_order_relaxed);
-            rc = log_drop_old(log);
-        }
-    }
+    bool moves = rc == 0 && offset > log->start_offset;
+    pthread_mutex_unlock(&log->mutex);
+    if (moves)
+        rc = log_move_start(log, offset);
+    pthread_mutex_lock(&log->mutex);
     *start = log->start_offset;
     pthread_mutex_unlock(&log->mutex);
     pthread_mutex_unlock(&log->service);

@@ -90,7 +90,7 @@ find_checkpoint(struct scan *scan)
 static bool
 fits(const struct scan *scan, const struct segment *segment, const struct batch_header *batch)
 {
-    bool holes = scan->log->options.flags & SHM_FLAG_COMPACTED && segment->next_offset >= 0;
+    bool holes = log_holes(scan->log) && segment->next_offset >= 0;
     if (segment->next_offset >= 0 && batch_next_offset(batch) > segment->next_offset)
         return false;
     return batch->base_offset == scan->offset || (holes && batch->base_offset > scan->offset);
@@ -441,7 +441,9 @@ log_scan(struct log *log, const struct scan_options *options, struct scan_end *e
 {
     struct files_list list;
     int64_t began_ns = clock_mono_ns();
-    int rc = files_list_read(log->folder, &list);
+    int rc = clean_settle(log);
+    if (rc == 0)
+        rc = files_list_read(log->folder, &list);
     if (rc < 0)
         return rc;
     struct scan scan = {.log = log, .options = options, .list = &list, .saved = log_saved(log)};

@@ -173,6 +173,7 @@ walk_to_end(const struct segment *segment, int fd, int64_t position, int64_t siz
 {
     struct walk walk;
     int rc = walk_init(&walk, fd, position, size);
+    walk.holes = segment->holes;
     struct walk_range range = {.least = segment->base_offset, .end_offset = segment->next_offset};
     int64_t offset = segment->base_offset, from;
     while (rc >= 0 && offset < segment->next_offset) {
@@ -222,6 +223,7 @@ segment_end(struct log *log, struct segment *segment, int64_t *end)
         int rc = segment_index(log, segment);
         if (rc == 0)
             rc = segment_file(log, segment, &file);
+        segment->holes = log_holes(log);
         if (rc == 0)
             rc = find_end(segment, file->fd);
         if (rc < 0)

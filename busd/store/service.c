@@ -33,6 +33,8 @@ is_old(struct log *log, const struct shm_tail *tail)
         return false;
     if (log->active_since_ms < 0 || log->active_since_ms > now_ms)
         log->active_since_ms = now_ms;
+    if (log->cleaning.asked && segments_active(log)->base_offset < log->cleaning.asked_offset)
+        return true;
     return log->options.segment_ms > 0 && now_ms - log->active_since_ms >= log->options.segment_ms;
 }
 
@@ -143,6 +145,10 @@ work(struct log *log, bool *more)
         rc = log_follow(log, more);
     if (rc == 0)
         rc = epochs_save(log);
+    if (rc == 0)
+        rc = clean_serve(log);
+    if (rc == 0)
+        rc = log_retain(log);
     leave_request(log);
     return rc;
 }
@@ -169,8 +175,9 @@ log_wants_service(struct log *log)
     pthread_mutex_lock(&log->mutex);
     bool wants =
         log_tail(log, &tail) < 0 || segments_active(log)->spare >= 0 || room_wanted(log, &tail);
+    wants = wants || log->cleaning.asked;
     pthread_mutex_unlock(&log->mutex);
-    return wants;
+    return wants || clean_waits(log);
 }
 
 int

@@ -247,6 +247,7 @@ store_open(const struct store_options *options, struct store **store)
     fresh->lock_fd = -1;
     pthread_mutex_init(&fresh->mutex, NULL);
     pthread_mutex_init(&fresh->saving, NULL);
+    pthread_mutex_init(&fresh->cleaning, NULL);
     pthread_cond_init(&fresh->unused, NULL);
     fresh->data = strdup(options->data);
     fresh->options.data = fresh->data;
@@ -267,7 +268,9 @@ store_close(struct store **store)
         return;
     if (old->lock_fd >= 0)
         close(old->lock_fd);
+    clean_job_free(&old->job);
     pthread_mutex_destroy(&old->mutex);
+    pthread_mutex_destroy(&old->cleaning);
     pthread_mutex_destroy(&old->saving);
     pthread_cond_destroy(&old->unused);
     free(old->data);

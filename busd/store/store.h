@@ -5,6 +5,8 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include "store/rules.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,7 +51,11 @@ struct store_options {
     /** A log wants store_service(): wake the keeper. Any thread, with locks of the store held, so
      * it must not call back. May be NULL. */
     void (*kick)(void *context);
+    /** The cleaner has something to do: have it call store_clean(). Any thread, with locks held.
+     * May be NULL. */
+    void (*wake_cleaner)(void *context);
     void *context;
+    struct store_rules rules;       /* copied */
     int64_t append_lock_timeout_ms; /* a lock held longer without progress is taken away */
 };
 
@@ -88,6 +94,19 @@ int store_flush(struct store *store);
  * next start has nothing to verify. May run beside a pass of the keeper. As store_flush() else.
  */
 int store_settle(struct store *store, int64_t patience_ms);
+
+/** The settings of retention and compaction. Before it is called neither happens. Thread: any. */
+void store_configure(struct store *store, const struct store_upkeep *upkeep);
+
+/**
+ * Cleaner: works on the compaction that the keeper has prepared, until there is nothing to do or
+ * the keeper has to act, which then wakes the cleaner again. Returns whether work was done. Thread:
+ * one at a time; best with a low priority: no lock is held while it works. Blocks: for the disk.
+ */
+bool store_clean(struct store *store);
+
+/** Has store_clean() return soon, now and from now on: busd ends. Thread: any. */
+void store_clean_stop(struct store *store);
 
 /** Calls `visit` for every open log, which stays open meanwhile. Thread: any. */
 void store_each(struct store *store, void (*visit)(void *context, struct log *log), void *context);

@@ -44,6 +44,7 @@ enum shm_flag {
     SHM_FLAG_MEMORY = 4,          /* storage.type=memory: nothing to flush */
     SHM_FLAG_FLUSH_ON_ACK = 8,    /* acks=all waits for the flush */
     SHM_FLAG_COMPACTED = 16,      /* every record needs a key */
+    SHM_FLAG_HOLES = 32,          /* offsets may be missing: it is compacted, or was */
 };
 
 /* `published`: one word says how far a segment may be read, and which offset comes next. */

@@ -180,7 +180,8 @@ static bool
 is_compacted(const struct cursor *cursor)
 {
     const struct shm_control *control = cursor->view->control;
-    return (atomic_load_explicit(&control->flags, memory_order_relaxed) & SHM_FLAG_COMPACTED) != 0;
+    uint32_t flags = atomic_load_explicit(&control->flags, memory_order_relaxed);
+    return (flags & (SHM_FLAG_COMPACTED | SHM_FLAG_HOLES)) != 0;
 }
 
 /* The batch at the position, if it is whole, plausible and visible. */
