@@ -3,6 +3,7 @@
  */
 #include "api/api.h"
 #include "api/attach.h"
+#include "api/offsets_link.h"
 #include "api/request.h"
 #include "base/check.h"
 #include "base/err.h"
@@ -64,7 +65,8 @@ start(struct api *api)
         .news = tell_loop,
         .context = api,
     };
-    return logs_init(&api->logs);
+    rc = logs_init(&api->logs);
+    return rc < 0 ? rc : offsets_link_open(api);
 }
 
 int
@@ -94,6 +96,7 @@ api_free(struct api **api)
     if (!*api)
         return;
     MUST(!(*api)->parked);
+    offsets_close(&(*api)->offsets);
     logs_fini(&(*api)->logs);
     watcher_stop(&(*api)->watcher);
     if ((*api)->news)

@@ -5,6 +5,7 @@
 #include "api/table.h"
 #include "base/check.h"
 #include "base/err.h"
+#include "cluster/offsets.h"
 
 #include <stdlib.h>
 
@@ -83,7 +84,7 @@ handle(struct api_request *r, const uint8_t *frame, size_t n)
 static void
 rearm(struct api *api)
 {
-    int64_t deadline = -1;
+    int64_t deadline = offsets_deadline_ms(api->offsets);
     for (const struct api_request *r = api->parked; r; r = r->next)
         if (r->deadline_ms >= 0 && (deadline < 0 || r->deadline_ms < deadline))
             deadline = r->deadline_ms;
@@ -112,6 +113,7 @@ api_tick(struct api *api)
         return;
     api->ticking = true;
     logs_reap(&api->logs);
+    offsets_run(api->offsets);
     api->armed_ms = ARMED_FIRED;
     for (struct api_request *r = api->parked; r; r = api->cursor) {
         api->cursor = r->next;

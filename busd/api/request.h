@@ -15,10 +15,13 @@ enum {
     REQUEST_ARENA_BYTES_MAX = 256 << 20, /* decoded request and response without records */
 };
 
+struct offsets;
+
 struct api {
     struct api_wiring wiring;
     struct controller_listener listener;
     struct logs logs;
+    struct offsets *offsets;    /* owned; committed offsets and groups as they are stored */
     struct watcher *watcher;    /* NULL without a loop */
     struct loop_post *news;     /* has api_tick() called; NULL without a loop */
     struct api_request *parked; /* list of all */

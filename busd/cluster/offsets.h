@@ -121,14 +121,24 @@ int offsets_each(const struct offsets *offsets, const char *group,
 /** Whether anything is stored of a group: offsets or metadata. */
 bool offsets_known(const struct offsets *offsets, const char *group);
 
+/** Called with a group and its metadata (read back from the record, borrowed during the call), or
+ * NULL when it has offsets only. May change nothing here. 0 or a failure. */
+typedef int offsets_group_visit(
+    void *context, const char *group, const struct group_metadata_value *metadata);
+
 /**
- * Calls `each` for every group that something is stored of, in no order: with its metadata (read
- * back from the record; borrowed during the call) or NULL when it has offsets only. A failure ends
- * the walk and is returned. Metadata that cannot be read is traced and counts as none.
+ * Calls `each` for every group that something is stored of, in no order. A failure ends the walk
+ * and is returned. Metadata that cannot be read is traced and counts as none.
  */
-int offsets_each_group(const struct offsets *offsets,
-    int (*each)(void *context, const char *group, const struct group_metadata_value *metadata),
-    void *context);
+int offsets_each_group(const struct offsets *offsets, offsets_group_visit *each, void *context);
+
+/** The same for one group; 0 without a call when nothing is stored of it. */
+int offsets_group(
+    const struct offsets *offsets, const char *group, offsets_group_visit *each, void *context);
+
+/** As offsets_each_group(), names only. */
+int offsets_each_name(
+    const struct offsets *offsets, int (*each)(void *context, const char *group), void *context);
 
 /* ---- changes -------------------------------------------------------------------------------- */
 

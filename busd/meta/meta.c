@@ -27,6 +27,8 @@ static const char *const table_names[TABLES] = {
     [TABLE_LOG] = "log",
     [TABLE_ROWS] = "rows",
     [TABLE_CHECKPOINTS] = "checkpoints",
+    [TABLE_OFFSETS] = "offsets",
+    [TABLE_PRODUCERS] = "producers",
 };
 
 /* ---- identity ------------------------------------------------------------------------------- */
