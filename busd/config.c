@@ -49,20 +49,28 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
+/** An empty path is a variable that was not set in a script, and never what was meant. */
+static enum config_command
+take_path(const char *flag, const char **path)
+{
+    *path = optarg;
+    if (*optarg != '\0')
+        return CONFIG_RUN;
+    fprintf(stderr, "busd: %s is empty: give a path, or leave it out\n", flag);
+    return CONFIG_USAGE;
+}
+
 /** CONFIG_RUN: go on with the next flag. */
 static enum config_command
 take_flag(int flag, struct config_flags *flags)
 {
     switch (flag) {
     case FLAG_DATA:
-        flags->data = optarg;
-        return CONFIG_RUN;
+        return take_path("--data", &flags->data);
     case FLAG_SOCKET:
-        flags->socket = optarg;
-        return CONFIG_RUN;
+        return take_path("--socket", &flags->socket);
     case FLAG_CONFIG:
-        flags->file = optarg;
-        return CONFIG_RUN;
+        return take_path("--config", &flags->file);
     case FLAG_SET:
         return add_set(flags, optarg) ? CONFIG_RUN : CONFIG_USAGE;
     case FLAG_CHECK:
@@ -190,7 +198,9 @@ read_file(const char *path, struct settings *settings)
 {
     FILE *stream = fopen(path, "re");
     if (!stream)
-        return err_sys(errno, "opening the configuration %s", path);
+        return err_sys(errno,
+            "opening the configuration %s; name a file that can be read, or leave out --config",
+            path);
     int rc = config_read(stream, path, settings);
     fclose(stream);
     return rc;

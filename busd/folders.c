@@ -40,7 +40,7 @@ make_one(const char *path, mode_t mode)
             "making the folder %s as uid %u; make it and give it to this user, or choose another "
             "one",
             path, (unsigned)geteuid());
-    return err_sys(why, "making the folder %s", path);
+    return err_sys(why, "making the folder %s; make it, or choose another place", path);
 }
 
 /** Makes the folders above, as far as they are missing. */
@@ -73,7 +73,8 @@ check_folder(const char *path, struct stat *about)
     if (S_ISLNK(about->st_mode) && stat(path, about) < 0)
         return err_sys(errno, "looking at %s", path);
     if (!S_ISDIR(about->st_mode))
-        return err_set(BUS_ERR_INVALID_ARGUMENT, "%s is no folder", path);
+        return err_set(
+            BUS_ERR_INVALID_ARGUMENT, "%s is no folder; move it away, or choose another", path);
     return 0;
 }
 

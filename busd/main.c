@@ -36,7 +36,7 @@ static const char help[] =
     "Examples:\n"
     "  busd\n"
     "  busd --data /srv/bus --socket /srv/bus/bus.sock --set log.retention.ms=30d\n"
-    "  busctl config list     all settings, with what they mean\n";
+    "  busctl config explain   all settings, with what they mean\n";
 
 static int
 fail(int rc)
