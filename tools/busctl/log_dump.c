@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "busctl/command.h"
+#include "busctl/indexfile.h"
 #include "busctl/logfile.h"
 #include "busctl/logset.h"
 #include "record/codec.h"
@@ -23,7 +24,8 @@ static const struct opt_row options[] = {
 static const char *const examples[] = {
     "$0 log dump /var/lib/shmbus/topics/orders-0/00000000000000000000.log",
     "$0 log dump -r -o 1000 -c 10 /var/lib/shmbus/topics/orders-0",
-    "$0 log dump --json orders-0 | jq -s 'map(.bytes) | add'",
+    "$0 log dump /var/lib/shmbus/topics/orders-0/00000000000000000000.timeindex",
+    "$0 log dump --json /var/lib/shmbus/topics/orders-0 | jq -s 'map(.bytes) | add'",
     NULL,
 };
 
@@ -41,7 +43,6 @@ print_batch(struct ctl *ctl, struct dump *dump, const struct logfile *file, int6
     dump->count -= dump->count > 0;
     dump->damaged |= !crc_ok;
     out_object(ctl->out, NULL);
-    out_text(ctl->out, "file", file->path);
     out_integer(ctl->out, "position", position);
     out_integer(ctl->out, "bytes", (int64_t)batch_bytes(header));
     out_integer(ctl->out, "base_offset", header->base_offset);
@@ -55,6 +56,7 @@ print_batch(struct ctl *ctl, struct dump *dump, const struct logfile *file, int6
     out_integer(ctl->out, "producer_id", header->producer_id);
     out_integer(ctl->out, "attributes", header->attributes);
     out_boolean(ctl->out, "crc_ok", crc_ok);
+    out_text(ctl->out, "file", file->path);
     out_end(ctl->out);
 }
 
@@ -152,8 +154,50 @@ dump_file(struct ctl *ctl, struct dump *dump, const struct logset_file *entry)
     return ferror(stdout) ? CTL_FAILED : code;
 }
 
+static void
+print_entry(struct out *out, enum indexfile_kind kind, const struct indexfile_entry *entry)
+{
+    out_object(out, NULL);
+    if (kind == INDEXFILE_TIME)
+        out_time(out, "timestamp", entry->time_ms);
+    out_integer(out, "offset", entry->offset);
+    if (kind == INDEXFILE_OFFSET)
+        out_integer(out, "position", entry->position);
+    out_end(out);
+}
+
+/** Offsets are told as they are in the log; of a file without a base in its name, relative. */
 static int
-dump_path(struct ctl *ctl, struct dump *dump, const char *path)
+dump_index(struct ctl *ctl, struct dump *dump, const char *path)
+{
+    struct indexfile index;
+    struct indexfile_entry entry;
+    int64_t base = logfile_base_of_name(path);
+    int code = CTL_OK;
+    int rc = indexfile_open(&index, path);
+    if (rc < 0)
+        code = ctl_fail(ctl, "%s", bus_error());
+    else if (rc == INDEXFILE_MISSING)
+        code = ctl_fail(ctl, "%s: no such file: name one that can be read", path);
+    for (size_t at = 0; code == CTL_OK && at < index.used && !is_full(dump);
+         at += index.entry_bytes) {
+        if (!indexfile_entry(&index, at, &entry)) {
+            code = ctl_fail(
+                ctl, "%s: position %zu: the last entry is cut off" INDEXFILE_REMEDY, path, at);
+            break;
+        }
+        entry.offset += base < 0 ? 0 : base;
+        if (entry.offset < dump->from)
+            continue;
+        dump->count -= dump->count > 0;
+        print_entry(ctl->out, index.kind, &entry);
+    }
+    indexfile_close(&index);
+    return code;
+}
+
+static int
+dump_segments(struct ctl *ctl, struct dump *dump, const char *path)
 {
     struct logset set;
     int code = CTL_OK;
@@ -163,6 +207,19 @@ dump_path(struct ctl *ctl, struct dump *dump, const char *path)
         if (set.files[i].next < 0 || set.files[i].next > dump->from)
             code = dump_file(ctl, dump, &set.files[i]);
     logset_fini(&set);
+    return code;
+}
+
+static int
+dump_path(struct ctl *ctl, struct dump *dump, const char *path)
+{
+    bool is_index = indexfile_kind(path) != INDEXFILE_NONE;
+    if (is_index && dump->records)
+        return ctl_fail(
+            ctl, "%s: an index has no records: leave out -r, or name the segment", path);
+    out_list(ctl->out, NULL);
+    int code = is_index ? dump_index(ctl, dump, path) : dump_segments(ctl, dump, path);
+    out_end(ctl->out);
     return code;
 }
 
@@ -187,10 +244,8 @@ run(struct ctl *ctl, struct opts *opts)
         code = ctl_out(ctl);
     if (code != CTL_OK)
         return code;
-    out_list(ctl->out, NULL);
     for (char **path = opts_arguments(opts); *path && code == CTL_OK; path++)
         code = dump_path(ctl, &dump, *path);
-    out_end(ctl->out);
     if (ferror(stdout))
         return ctl_flush(ctl);
     return code == CTL_OK && dump.damaged ? CTL_FAILED : code;
@@ -200,7 +255,8 @@ const struct command command_log_dump = {
     .group = "log",
     .name = "dump",
     .arguments = "PATH...",
-    .text = "Prints the batches or the records of segment files, without busd.",
+    .text = "Prints the batches or the records of segment files, or the entries of their indexes, "
+            "without busd.",
     .options = options,
     .examples = examples,
     .first = OPT_FILE,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "busctl/command.h"
+#include "busctl/indexfile.h"
 #include "busctl/verify.h"
 
 static const struct opt_row options[] = {
@@ -10,15 +11,19 @@ static const struct opt_row options[] = {
 static const char *const examples[] = {
     "$0 log verify /var/lib/shmbus",
     "$0 log verify /var/lib/shmbus/topics/orders-0",
-    "$0 log verify --json 00000000000000000000.log",
+    "$0 log verify --json orders-0/00000000000000000000.log",
     NULL,
 };
 
+/** An index says nothing by itself: it is checked with its segment. */
 static int
 verify_path(struct ctl *ctl, struct verify *verify, const char *path)
 {
     struct logset set;
+    char segment[PATH_MAX];
     int code = CTL_OK;
+    if (indexfile_kind(path) != INDEXFILE_NONE && indexfile_sibling(path, ".log", segment))
+        path = segment;
     if (logset_init(&set, path) < 0)
         code = ctl_fail(ctl, "%s", bus_error());
     for (size_t i = 0; i < set.count; i++)
@@ -37,6 +42,7 @@ print_summary(struct out *out, const struct verify *verify)
 {
     out_object(out, NULL);
     out_integer(out, "files", verify->files);
+    out_integer(out, "indexes", verify->indexes);
     out_integer(out, "batches", verify->batches);
     out_integer(out, "records", verify->records);
     out_integer(out, "bytes", verify->bytes);

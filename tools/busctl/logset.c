@@ -20,6 +20,14 @@ is_segment_name(const char *name)
     return length > 4 && strcmp(name + length - 4, ".log") == 0;
 }
 
+/** In a spare may stand nothing, or what an append left; any other file shows what it is. */
+static bool
+is_spare_name(const char *path)
+{
+    const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    return strncmp(name, "spare-", 6) == 0 && is_segment_name(name);
+}
+
 /** The base offset of a file: of a spare, that of its first batch. */
 static int
 base_of(const char *path, int64_t *base)
@@ -35,8 +43,13 @@ base_of(const char *path, int64_t *base)
         return rc;
     if (logfile_batch(&file, 0, &bytes, &header) == LOGFILE_BATCH)
         *base = header.base_offset;
+    else if (!is_spare_name(path) && logfile_resume(&file, 0, 0) < 0)
+        rc = err_set(BUS_ERR_INVALID_ARGUMENT,
+            "%s: there is no batch in it: name a segment (*.log), its .index or .timeindex, a "
+            "partition's folder or busd's data",
+            path);
     logfile_close(&file);
-    return 0;
+    return rc;
 }
 
 static int
@@ -76,7 +89,8 @@ walk(struct logset *set, const char *path, int depth)
 {
     struct stat status;
     if (stat(path, &status) < 0)
-        return err_sys(errno, "%s", path);
+        return err_set(BUS_ERR_SYSTEM, "%s: %s: name a file or a folder that can be read", path,
+            strerror(errno));
     if (!S_ISDIR(status.st_mode))
         return depth == 0 || is_segment_name(path) ? add(set, path, status.st_size) : 0;
     if (depth > DEPTH_MAX)

@@ -14,6 +14,7 @@ struct verify {
     bool compacted; /* offsets may be missing */
     struct progress progress;
     int64_t files;
+    int64_t indexes; /* files, too */
     int64_t batches;
     int64_t records;
     int64_t bytes;   /* of good batches */
