@@ -67,6 +67,7 @@ def nobody_listens():
     bus.socket.unlink()
     long = bus.folder / ("s" * 108)
     fails(bus.run(bus.program("busctl"), "--socket", long, "status"), FAILURE, long, "107")
+    fails(bus.run(bus.program("busctl"), "--socket", "", "status"), USAGE, "--socket", "empty", HELP)
 
 
 def without_permission():
@@ -268,9 +269,13 @@ def configuration():
     refused(["topic", "create", "c", "-c", "novalue"], USAGE, "novalue", "name=value", HELP)
     assert topics() == before
     assert bus.json("topic", "describe", "kept")[0]["settings"] == []
-    refused(["produce", "-X", "lingerms=1", "kept"], FAILURE, "lingerms", "libbus(3)")
-    refused(["produce", "-X", "batch.size=1", "kept"], FAILURE, "batch.size", "128")
-    refused(["consume", "-X", "isolation.level=none", "-e", "kept"], FAILURE, "isolation.level", "read_durable")
+    refused(["produce", "-X", "lingerms=1", "kept"], USAGE, "lingerms", "did you mean 'linger.ms'")
+    refused(["produce", "-X", "utter.nonsense=1", "kept"], USAGE, "utter.nonsense", "config list")
+    refused(["produce", "-X", "batch.size=1", "kept"], USAGE, "batch.size", "128", HELP)
+    refused(["produce", "--acks", "2", "kept"], USAGE, "acks", "0|1|all", HELP)
+    refused(["produce", "--linger", "-1", "kept"], USAGE, "linger.ms", "0..900000", HELP)
+    refused(["produce", "--compression", "rar", "kept"], USAGE, "compression.type", "zstd", HELP)
+    refused(["consume", "-X", "isolation.level=none", "-e", "kept"], USAGE, "isolation.level", "read_durable")
 
 
 def configuration_of_busd():

@@ -13,6 +13,7 @@ import harness
 import tap
 
 BUSD = harness.BUILD / "busd/busd"
+BUSCTL = harness.BUILD / "tools/busctl/busctl"
 TOPICS = 1000
 
 
@@ -42,6 +43,9 @@ def usage(bus):
     for arguments in (["--nonsense"], ["extra"], ["--set", "no-equals"], ["--data"]):
         done = bus.run(BUSD, *arguments)
         assert done.returncode == 2 and arguments[-1] in done.stderr and "--help" in done.stderr, done
+    # A variable that is not set in a script must not lead to the usual places.
+    for flag in ("--data", "--socket", "--config"):
+        refused(bus.run(BUSD, flag, "", "--check-config"), 2, flag, "empty")
 
 
 def check_config(bus):
@@ -185,6 +189,16 @@ def second_busd(bus):
     assert bus.busctl("consume", "-e", "t").stdout == "a\n"
 
 
+def just_started(bus):
+    """busctl in a script right behind "busd &": it tries again, until busd listens."""
+    env = bus.environment(fault="before:socket:2:stop")
+    status = bus.spawn([BUSCTL, "--socket", bus.socket, "status"], "status", env=env)
+    status.stopped()
+    bus.start()
+    status.signal(signal.SIGCONT)
+    assert status.wait() == 0 and str(bus.data) in status.out(), status.tail()
+
+
 def stale_socket(bus):
     bus.start()
     bus.kill()
@@ -320,6 +334,7 @@ for name, function in (
     ("the socket folder of a stranger", socket_folder_of_a_stranger),
     ("a data folder without permission", data_without_permission),
     ("a second busd is refused", second_busd),
+    ("busctl waits for a busd that starts", just_started),
     ("a stale socket is replaced", stale_socket),
     ("what is no socket is not replaced", no_socket_in_its_place),
     ("data of a newer format is refused", newer_format),

@@ -82,7 +82,7 @@ test_object(void)
         " N\n"
         "-1\n"
         "\n"
-        "others:\n",
+        "others: none\n",
         "{\"name\":\"x\",\"p99_us\":1.5,\"note\":null,\"parts\":[{\"n\":-1}],\"others\":[]}\n");
 }
 

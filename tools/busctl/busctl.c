@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "busctl/busctl.h"
 
+#include "base/clock.h"
 #include "busctl/command.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+enum {
+    STARTING_MS = 300, /* a busd that was started just before may take so long to listen */
+    PAUSE_NS = 5 * 1000000,
+};
 
 static void
 tell(const struct ctl *ctl, const char *format, va_list args)
@@ -62,10 +69,10 @@ static const struct remedy {
     int code;
     const char *words;
 } remedies[] = {
-    {BUS_ERR_DAEMON_UNAVAILABLE, "here that is --socket"},
-    {BUS_ERR_OFFSET_OUT_OF_RANGE, "begin at one of these, at beginning or at end"},
-    {BUS_ERR_PARTITION_OFFLINE, "the trace of busd tells why"},
-    {BUS_ERR_CORRUPT_MESSAGE, "'log verify' shows the extent; what is behind it can be read"},
+    {BUS_ERR_DAEMON_UNAVAILABLE, " (--socket)"},
+    {BUS_ERR_OFFSET_OUT_OF_RANGE, ": begin at one of these, at beginning or at end"},
+    {BUS_ERR_PARTITION_OFFLINE, ": the trace of busd tells why"},
+    {BUS_ERR_CORRUPT_MESSAGE, ": 'log verify' shows the extent; what is behind it can be read"},
 };
 
 static const struct remedy *
@@ -77,6 +84,21 @@ remedy_of(int code)
     return NULL;
 }
 
+/** Leaves out "topic NAME: " in front of words that name it once more. */
+static const char *
+once(const char *words, const char *thing)
+{
+    static const char topic[] = "topic ";
+    size_t length = sizeof topic - 1;
+    if (strncmp(words, topic, length) != 0 || !*thing)
+        return words;
+    size_t name = strlen(thing);
+    if (strncmp(words + length, thing, name) != 0 || words[length + name] != ':')
+        return words;
+    const char *rest = words + length + name + 2;
+    return strstr(rest, thing) ? rest : words;
+}
+
 int
 ctl_fail_bus(const struct ctl *ctl, int rc, const char *thing)
 {
@@ -84,12 +106,13 @@ ctl_fail_bus(const struct ctl *ctl, int rc, const char *thing)
     const char *words = bus_error();
     if (words[0] == '\0')
         words = bus_err_text(code);
+    if (thing)
+        words = once(words, thing);
     if (thing && strstr(words, thing))
         thing = NULL;
-    const char *colon = thing ? ": " : "";
     const struct remedy *remedy = remedy_of(code);
-    return ctl_fail(ctl, "%s%s%s%s%s", thing ? thing : "", colon, words, remedy ? ": " : "",
-        remedy ? remedy->words : "");
+    return ctl_fail(
+        ctl, "%s%s%s%s", thing ? thing : "", thing ? ": " : "", words, remedy ? remedy->words : "");
 }
 
 int
@@ -105,6 +128,20 @@ ctl_out(struct ctl *ctl)
     return ctl->out ? CTL_OK : ctl_no_memory(ctl);
 }
 
+/** "busd & busctl …" in a script: who was started a moment ago is given time to listen. */
+static int
+open_patiently(const struct bus_config *config, struct bus **bus)
+{
+    int64_t until_ms = clock_mono_ms() + STARTING_MS;
+    int rc;
+    while (
+        (rc = bus_open(config, bus)) == -BUS_ERR_DAEMON_UNAVAILABLE && clock_mono_ms() < until_ms) {
+        struct timespec pause = {.tv_nsec = PAUSE_NS};
+        nanosleep(&pause, NULL);
+    }
+    return rc;
+}
+
 int
 ctl_connect(const struct ctl *ctl, struct bus **bus)
 {
@@ -113,7 +150,7 @@ ctl_connect(const struct ctl *ctl, struct bus **bus)
         return ctl_no_memory(ctl);
     int rc = ctl->socket ? bus_config_set(config, "socket.path", ctl->socket) : 0;
     if (rc == 0)
-        rc = bus_open(config, bus);
+        rc = open_patiently(config, bus);
     bus_config_free(&config);
     return rc < 0 ? ctl_fail_bus(ctl, rc, ctl->socket) : CTL_OK;
 }

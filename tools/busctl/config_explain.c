@@ -25,11 +25,13 @@ print(struct ctl *ctl, const struct setting *setting, bool *first)
     out_text(ctl->out, "type", setting->type);
     out_text(ctl->out, "default", setting->standard);
     out_text(ctl->out, "range", setting->range);
-    out_text(ctl->out, "unit", setting->unit);
+    out_text(ctl->out, "unit", *setting->unit ? setting->unit : NULL);
     if (strcmp(setting->scope, "topic") == 0)
         out_text(ctl->out, "busd_setting", setting->remark);
     else if (setting->remark)
         out_text(ctl->out, "change", setting->remark);
+    if (setting->topic_setting)
+        out_text(ctl->out, "default_of", setting->topic_setting);
     out_end(ctl->out);
 }
 

@@ -7,8 +7,10 @@
 #include "busctl/interrupt.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     RECORDS_AT_ONCE = 1000,
@@ -58,23 +60,6 @@ static const char *const examples[] = {
 };
 
 static int
-set(struct ctl *ctl, struct consume *consume, const char *name, const char *value)
-{
-    int rc = bus_config_set(consume->config, name, value);
-    return rc < 0 ? ctl_fail_bus(ctl, rc, name) : CTL_OK;
-}
-
-static int
-set_pair(struct opts *opts, struct consume *consume)
-{
-    char *value = strchr(opts->value, '=');
-    if (!value)
-        return ctl_usage(opts->ctl, "-X %s: NAME=VALUE is wanted", opts->value);
-    *value++ = '\0';
-    return set(opts->ctl, consume, opts->value, value);
-}
-
-static int
 take_option(struct opts *opts, struct consume *consume, int key)
 {
     switch (key) {
@@ -96,9 +81,9 @@ take_option(struct opts *opts, struct consume *consume, int key)
         opts->ctl->json = true;
         return CTL_OK;
     case OPT_DURABLE:
-        return set(opts->ctl, consume, "isolation.level", "read_durable");
+        return opts_config(opts, consume->config, "isolation.level", "read_durable");
     default:
-        return set_pair(opts, consume);
+        return opts_config_pair(opts, consume->config);
     }
 }
 
@@ -182,6 +167,14 @@ is_over(struct consume *consume, struct reading *reading)
     return consume->exit_at_end && readings_done(&consume->readings, reading, consume->consumer);
 }
 
+/** Whether nobody is left to read what we print; a pipe tells without being written to. */
+static bool
+reader_is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
 static int
 loop(struct ctl *ctl, struct consume *consume)
 {
@@ -200,7 +193,7 @@ loop(struct ctl *ctl, struct consume *consume)
             return CTL_FAILED;
         struct reading *reading =
             got > 0 ? readings_find(&consume->readings, records[0].partition) : NULL;
-        over = is_over(consume, reading);
+        over = is_over(consume, reading) || (got == 0 && reader_is_gone());
     }
     return CTL_OK;
 }
@@ -235,7 +228,7 @@ run(struct ctl *ctl, struct opts *opts)
         return ctl_no_memory(ctl);
     int code = parse(opts, &consume);
     if (code == CTL_OK)
-        code = set(ctl, &consume, "auto.offset.reset",
+        code = opts_config(opts, consume.config, "auto.offset.reset",
             consume.start.kind == START_OFFSET ? "none" : "earliest");
     if (code == CTL_OK)
         code = ctl_out(ctl);

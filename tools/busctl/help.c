@@ -9,22 +9,17 @@ enum {
     LINE_COLUMNS = 80, /* texts are broken here */
 };
 
-/** Prints `text` from LEFT_COLUMN on, broken between words; the cursor is in column `at`. */
+/** Prints `text` in lines from column `left` on, broken between words; the cursor is there. */
 static void
-wrap(FILE *to, int at, const char *text)
+wrap(FILE *to, int left, const char *text)
 {
-    if (at + 2 > LEFT_COLUMN) {
-        fputc('\n', to);
-        at = 0;
-    }
-    fprintf(to, "%*s", LEFT_COLUMN - at, "");
-    at = LEFT_COLUMN;
+    int at = left;
     while (*text) {
         int word = (int)strcspn(text, " ");
-        if (at > LEFT_COLUMN && at + 1 + word > LINE_COLUMNS) {
-            fprintf(to, "\n%*s", LEFT_COLUMN, "");
-            at = LEFT_COLUMN;
-        } else if (at > LEFT_COLUMN) {
+        if (at > left && at + 1 + word > LINE_COLUMNS) {
+            fprintf(to, "\n%*s", left, "");
+            at = left;
+        } else if (at > left) {
             fputc(' ', to);
             at++;
         }
@@ -34,6 +29,18 @@ wrap(FILE *to, int at, const char *text)
         text += strspn(text, " ");
     }
     fputc('\n', to);
+}
+
+/** The text of a row, in the column of the texts; the cursor is in column `at`. */
+static void
+explain(FILE *to, int at, const char *text)
+{
+    if (at + 2 > LEFT_COLUMN) {
+        fputc('\n', to);
+        at = 0;
+    }
+    fprintf(to, "%*s", LEFT_COLUMN - at, "");
+    wrap(to, LEFT_COLUMN, text);
 }
 
 static void
@@ -47,7 +54,7 @@ help_rows(FILE *to, const struct opt_row *rows)
             at = fprintf(to, "      --%s", rows->name);
         if (rows->value)
             at += fprintf(to, " %s", rows->value);
-        wrap(to, at, rows->text);
+        explain(to, at, rows->text);
     }
 }
 
@@ -67,8 +74,9 @@ help_command(const struct ctl *ctl, const struct command *command)
     fprintf(to, "usage: %s ", ctl->program);
     if (command->group)
         fprintf(to, "%s ", command->group);
-    fprintf(to, "%s [option]...%s%s\n\n%s\n", command->name, *command->arguments ? " " : "",
-        command->arguments, command->text);
+    fprintf(to, "%s [option]...%s%s\n\n", command->name, *command->arguments ? " " : "",
+        command->arguments);
+    wrap(to, 0, command->text);
     if (command->options && command->options->key) {
         fputs("\nOptions:\n", to);
         help_rows(to, command->options);
@@ -92,7 +100,7 @@ help_program(const struct ctl *ctl, const char *group, bool to_stderr)
             continue;
         int at = fprintf(to, "  %s%s%s", command->group ? command->group : "",
             command->group ? " " : "", command->name);
-        wrap(to, at, command->text);
+        explain(to, at, command->text);
     }
     fputs("\nOptions:\n", to);
     help_rows(to, opt_global);

@@ -4,7 +4,9 @@
 #include "base/check.h"
 #include "busctl/command.h"
 #include "busctl/number.h"
+#include "busctl/suggest.h"
 
+#include <bus/client.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +89,8 @@ opts_next(struct opts *opts)
         case -1:
             return OPTS_END;
         case OPT_SOCKET:
+            if (!*optarg)
+                return leave(opts, ctl_usage(opts->ctl, "--socket is empty: give a path"));
             opts->ctl->socket = optarg;
             continue;
         case OPT_JSON:
@@ -150,6 +154,47 @@ opts_setting(struct opts *opts, char *argument, bool allow_reset, struct opt_set
     list->rows = rows;
     list->rows[list->count++] = (struct bus_setting){.name = argument, .value = value};
     return CTL_OK;
+}
+
+/** A name that does not exist for a client; tells what may have been meant. */
+static int
+unknown_setting(const struct opts *opts, const char *name)
+{
+    struct bus_config_row row;
+    struct suggest suggest;
+    suggest_init(&suggest, name);
+    for (size_t i = 0; bus_config_row(i, &row) == 0; i++)
+        suggest_try(&suggest, row.name);
+    if (suggest.best)
+        ctl_fail(opts->ctl, "no setting '%s': did you mean '%s'?", name, suggest.best);
+    else
+        ctl_fail(
+            opts->ctl, "no setting '%s': '%s config list' shows all", name, opts->ctl->program);
+    return CTL_USAGE;
+}
+
+int
+opts_config(const struct opts *opts, struct bus_config *config, const char *name, const char *value)
+{
+    struct bus_config_row row;
+    if (bus_config_set(config, name, value) == 0)
+        return CTL_OK;
+    for (size_t i = 0; bus_config_row(i, &row) == 0; i++)
+        if (strcmp(row.name, name) == 0)
+            return ctl_usage(opts->ctl, "%s", bus_error());
+    return unknown_setting(opts, name);
+}
+
+int
+opts_config_pair(const struct opts *opts, struct bus_config *config)
+{
+    /* The words of argv may be written to. */
+    char *name = (char *)opts->value;
+    char *value = strchr(name, '=');
+    if (!value)
+        return ctl_usage(opts->ctl, "-X %s: NAME=VALUE is wanted", name);
+    *value++ = '\0';
+    return opts_config(opts, config, name, value);
 }
 
 void

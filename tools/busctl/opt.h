@@ -99,6 +99,16 @@ struct opt_settings {
  */
 int opts_setting(struct opts *opts, char *argument, bool allow_reset, struct opt_settings *list);
 
+/**
+ * Sets a setting of a client as an option asks. Returns CTL_OK, or CTL_USAGE after telling what is
+ * wrong with the name or the value.
+ */
+int opts_config(
+    const struct opts *opts, struct bus_config *config, const char *name, const char *value);
+
+/** The same for -X: the option's value is "name=value", and is cut at the '='. */
+int opts_config_pair(const struct opts *opts, struct bus_config *config);
+
 /** Releases the table. */
 void opts_settings_fini(struct opt_settings *list);
 

@@ -16,6 +16,7 @@ struct out_text {
     struct out base;
     enum where where;
     bool has_object; /* the list stands in an object */
+    bool begun;      /* a row of that list was written */
     struct grid fields;
     struct grid table;
     size_t column; /* of the row being filled */
@@ -47,10 +48,23 @@ text_begin_list(struct out *out, const char *key)
         grid_write_fields(&text->fields, out->to);
         fputc('\n', out->to);
         grid_write_title(out->to, key, false);
-        fputs(":\n", out->to);
+        fputc(':', out->to);
     }
+    text->begun = false;
     memset(&text->table, 0, sizeof text->table);
     text->where = IN_LIST;
+}
+
+/** Writes the rows that are held; the first ones begin below the title. */
+static void
+write_rows(struct out_text *text)
+{
+    if (text->table.count == 0)
+        return;
+    if (text->has_object && !text->begun)
+        fputc('\n', text->base.to);
+    text->begun = true;
+    grid_write_table(&text->table, text->base.to);
 }
 
 static void
@@ -61,10 +75,12 @@ text_end(struct out *out)
     if (text->where == IN_ROW) {
         MUST(text->column == text->table.columns);
         if (text->table.count >= ROWS_HELD * text->table.columns)
-            grid_write_table(&text->table, out->to);
+            write_rows(text);
         text->where = IN_LIST;
     } else if (text->where == IN_LIST) {
-        grid_write_table(&text->table, out->to);
+        write_rows(text);
+        if (text->has_object && !text->begun)
+            fputs(" none\n", out->to);
         text->where = text->has_object ? IN_OBJECT : AT_TOP;
     } else {
         grid_write_fields(&text->fields, out->to);
@@ -142,7 +158,7 @@ text_put_pairs(struct out *out, const char *key, const struct out_pair *pairs, s
 static void
 text_flush(struct out *out)
 {
-    grid_write_table(&text_of(out)->table, out->to);
+    write_rows(text_of(out));
     fflush(out->to);
 }
 

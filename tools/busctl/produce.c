@@ -51,13 +51,6 @@ release(struct produce *produce)
 }
 
 static int
-set(struct opts *opts, struct produce *produce, const char *name, const char *value)
-{
-    int rc = bus_config_set(produce->config, name, value);
-    return rc < 0 ? ctl_fail_bus(opts->ctl, rc, name) : CTL_OK;
-}
-
-static int
 add_header(struct opts *opts, struct produce *produce)
 {
     char *value = strchr(opts->value, '=');
@@ -87,16 +80,6 @@ delimiter(struct opts *opts, const char **text, size_t *size)
 }
 
 static int
-set_pair(struct opts *opts, struct produce *produce)
-{
-    char *value = strchr(opts->value, '=');
-    if (!value)
-        return ctl_usage(opts->ctl, "-X %s: NAME=VALUE is wanted", opts->value);
-    *value++ = '\0';
-    return set(opts, produce, opts->value, value);
-}
-
-static int
 take_option(struct opts *opts, struct produce *produce, int key)
 {
     switch (key) {
@@ -112,16 +95,16 @@ take_option(struct opts *opts, struct produce *produce, int key)
         produce->empty_is_null = true;
         return CTL_OK;
     case OPT_ACKS:
-        return set(opts, produce, "acks", opts->value);
+        return opts_config(opts, produce->config, "acks", opts->value);
     case OPT_COMPRESSION:
-        return set(opts, produce, "compression.type", opts->value);
+        return opts_config(opts, produce->config, "compression.type", opts->value);
     case OPT_LINGER:
-        return set(opts, produce, "linger.ms", opts->value);
+        return opts_config(opts, produce->config, "linger.ms", opts->value);
     case OPT_STRICT:
         produce->strict = true;
         return CTL_OK;
     default:
-        return set_pair(opts, produce);
+        return opts_config_pair(opts, produce->config);
     }
 }
 
@@ -204,7 +187,7 @@ run(struct ctl *ctl, struct opts *opts)
     produce.config = bus_config_new();
     if (!produce.config)
         return ctl_no_memory(ctl);
-    int code = set(opts, &produce, "batch.size", "256k");
+    int code = opts_config(opts, produce.config, "batch.size", "256k");
     if (code == CTL_OK)
         code = parse(opts, &produce);
     if (code == CTL_OK)

@@ -25,8 +25,9 @@ send_collected(struct ctl *ctl, struct produce *produce, struct run *run)
         if (rc < 0) {
             progress_clear(&produce->progress);
             run->count = 0;
-            return ctl_fail(ctl, "%s: record %lld: %s: the records before it were sent",
-                produce->path, (long long)run->first + sent, bus_error());
+            long long number = run->first + sent;
+            return ctl_fail(ctl, "%s: record %lld: %s%s", produce->path, number, bus_error(),
+                number > 1 ? ": the records before it were sent" : "");
         }
         sent += rc;
         produce->records += rc;
@@ -127,11 +128,12 @@ tell_without_key(struct ctl *ctl, const struct produce *produce)
 {
     if (produce->without_key == 0)
         return;
+    bool one = produce->without_key == 1;
     ctl_note(ctl,
-        "%lld records without the key delimiter '%s' were sent without a key, the first is record "
+        "%lld record%s without the key delimiter '%s' %s sent without a key, the first is record "
         "%lld of %s: --strict stops there",
-        (long long)produce->without_key, produce->key_delimiter,
-        (long long)produce->without_key_first, produce->without_key_path);
+        (long long)produce->without_key, one ? "" : "s", produce->key_delimiter,
+        one ? "was" : "were", (long long)produce->without_key_first, produce->without_key_path);
 }
 
 int

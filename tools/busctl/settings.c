@@ -27,6 +27,14 @@ static const struct row topic_rows[] = {
 #undef X
 };
 
+/* The settings of busd that are the defaults of topics: the rows of topics under another name. */
+static const struct row default_rows[] = {
+#define X(name, row, type, standard, min, max, unit, broker_name, text)                            \
+    {broker_name, type, standard, (double)(min), (double)(max), unit, name, text},
+#include "core/topic.def"
+#undef X
+};
+
 #define RESTART "takes effect at the next start"
 #define DYNAMIC "takes effect at once"
 
@@ -102,7 +110,14 @@ settings_at(size_t index, struct setting *setting)
         of_row(&busd_rows[index], "busd", setting);
         return true;
     }
-    if (bus_config_row(index - BUSD_ROWS, &row) < 0)
+    index -= BUSD_ROWS;
+    if (index < TOPIC_ROWS) {
+        of_row(&default_rows[index], "busd", setting);
+        setting->topic_setting = setting->remark;
+        setting->remark = DYNAMIC;
+        return true;
+    }
+    if (bus_config_row(index - TOPIC_ROWS, &row) < 0)
         return false;
     *setting = (struct setting){.name = row.name,
         .scope = row.scope,

@@ -19,6 +19,7 @@ struct setting {
     const char *unit;                /* "bytes", "ms", "" */
     const char *text;                /* a sentence */
     const char *remark;              /* of topics: busd's setting for all; of busd: when; or NULL */
+    const char *topic_setting;       /* of busd: this is the default of that one, or NULL */
 };
 
 /** Setting number `index`; false behind the last. The strings are static. */

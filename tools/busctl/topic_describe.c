@@ -62,7 +62,7 @@ put_settings(struct ctl *ctl, struct bus *bus, const char *topic, bool all)
 }
 
 static int
-describe(struct ctl *ctl, struct bus *bus, const char *name, bool all)
+describe(struct ctl *ctl, struct bus *bus, const char *name, bool all, bool *first)
 {
     char id[TOPIC_ID_BYTES];
     struct bus_topics *topics;
@@ -70,6 +70,9 @@ describe(struct ctl *ctl, struct bus *bus, const char *name, bool all)
     if (rc < 0)
         return ctl_fail_bus(ctl, rc, name);
     int32_t partitions = bus_topics_partitions(topics, 0);
+    if (!*first && !ctl->json)
+        fputc('\n', stdout);
+    *first = false;
     out_object(ctl->out, NULL);
     out_text(ctl->out, "topic", name);
     out_text(ctl->out, "id", topic_id_text(bus_topics_id(topics, 0), id));
@@ -97,10 +100,9 @@ run(struct ctl *ctl, struct opts *opts)
         code = ctl_connect(ctl, &bus);
     if (code != CTL_OK)
         return code;
+    bool first = true;
     for (char **topic = opts_arguments(opts); *topic; topic++) {
-        if (topic != opts_arguments(opts) && !ctl->json)
-            fputc('\n', stdout);
-        int one = describe(ctl, bus, *topic, all);
+        int one = describe(ctl, bus, *topic, all, &first);
         code = one == CTL_OK ? code : one;
     }
     bus_close(&bus);
