@@ -95,7 +95,7 @@ offsets_job_queue(struct offsets_job *job)
     struct offsets *o = part->offsets;
     int64_t patience_ms = offsets_setting(o, BROKER_OFFSETS_COMMIT_TIMEOUT_MS);
     job->deadline_ms = now_ms(part) + patience_ms;
-    jobs_put(&job->part->jobs, job);
+    jobs_put(job->count > 0 ? &part->jobs : &part->told, job);
     o->given.ops->soon(o->given.context);
 }
 
