@@ -132,6 +132,13 @@ note_checkpoint(struct log *log, struct store_checkpoint *checkpoint)
         checkpoint->position = active->index.position;
         checkpoint->durable_offset = active->index.offset;
     }
+    /* A segment without records, right behind a roll: all before it is followed. */
+    bool empty = active->index.loaded && active->index.offset < 0 && log->end_position == 0;
+    if (empty && active->base_offset >= checkpoint->durable_offset) {
+        checkpoint->segment_base = active->base_offset;
+        checkpoint->position = 0;
+        checkpoint->durable_offset = active->base_offset;
+    }
 }
 
 static bool
