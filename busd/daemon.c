@@ -29,7 +29,7 @@
 enum {
     KEEPER_TICK_MS = 1000,   /* how often every log is looked after */
     KEEPER_AGAIN_MS = 5,     /* how soon after a pass that left work */
-    WORKER_JOBS_MAX = 65536, /* one per waiting flush of a partition */
+    WORKER_JOBS_MAX = 65536, /* one per waiting flush of a partition, or per deleted topic */
     SETTLE_MS = 2000,        /* how long the logs may take to be followed at the end */
     FAREWELL_MS = 1000,      /* how long answers may take to leave at the end */
 };
@@ -50,6 +50,7 @@ struct daemon {
     struct loop_timer *api_timer;
     struct loop_signal *on_term, *on_int, *on_hup;
     struct worker *flusher;
+    struct worker *remover; /* of the files of deleted topics */
     /* Any thread of the store kicks it; null until it runs. Release and acquire: whoever sees the
      * pointer sees the worker behind it. */
     struct worker *_Atomic keeper;
@@ -311,6 +312,19 @@ stop_flusher(struct daemon *d)
 }
 
 static int
+start_remover(struct daemon *d)
+{
+    struct worker_options options = {.name = "busd-remover", .jobs_max = WORKER_JOBS_MAX};
+    return worker_start(&options, &d->remover);
+}
+
+static void
+stop_remover(struct daemon *d)
+{
+    worker_stop(&d->remover);
+}
+
+static int
 start_keeper(struct daemon *d)
 {
     struct worker_options options = {.name = "busd-keeper",
@@ -386,6 +400,7 @@ start_api(struct daemon *d)
         .store = d->store,
         .loop = d->loop,
         .flusher = d->flusher,
+        .remover = d->remover,
         .names = &d->names.table,
         .own_uid = geteuid(),
         .version = PACKAGE_VERSION,
@@ -500,6 +515,7 @@ static const struct part parts[] = {
     {start_meta, stop_meta},
     {start_controller, stop_controller},
     {start_flusher, stop_flusher},
+    {start_remover, stop_remover},
     {start_keeper, stop_keeper},
     {start_api, stop_api},
     {start_door, stop_door},

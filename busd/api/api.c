@@ -62,6 +62,14 @@ start(struct api *api)
         .flusher = w->flusher,
         .watcher = api->watcher,
         .cluster = &w->controller->cluster,
+        .removals =
+            {
+                .store = w->store,
+                .controller = w->controller,
+                .remover = w->remover,
+                .news = api->news ? tell_loop : NULL,
+                .context = api,
+            },
         .news = tell_loop,
         .context = api,
     };
@@ -72,7 +80,7 @@ start(struct api *api)
 int
 api_new(const struct api_wiring *wiring, struct api **made)
 {
-    MUST(wiring->loop || !wiring->flusher);
+    MUST(wiring->loop || (!wiring->flusher && !wiring->remover));
     struct api *api = calloc(1, sizeof *api);
     if (!api)
         return err_no_memory();

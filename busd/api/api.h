@@ -127,6 +127,7 @@ struct api_wiring {
     struct store *store;
     struct loop *loop;      /* where news of other threads arrive; NULL: looked for by time */
     struct worker *flusher; /* flushes for acks=all; NULL: in place, blocking (tests) */
+    struct worker *remover; /* removes files of deleted topics; NULL: in place, blocking (tests) */
     const struct access_names *names; /* users and groups of access lists */
     uid_t own_uid;                    /* busd's */
     const char *version;
@@ -137,7 +138,8 @@ struct api_wiring {
 int api_new(const struct api_wiring *wiring, struct api **api);
 
 /**
- * Closes the logs; waits for the flusher. The peers are gone already, the controller goes later.
+ * Closes the logs; waits for flusher and remover. The peers are gone already, the controller goes
+ * later.
  */
 void api_free(struct api **api);
 

@@ -76,7 +76,7 @@ void
 attach_make_room(const struct api_wiring *wiring, struct api_peer *peer)
 {
     for (struct api_attachment *a = peer->attachments; a; a = a->next) {
-        if (!a->writable || !a->log->log || !log_wants_service(a->log->log))
+        if (!a->writable || !logs_alive(a->log) || !log_wants_service(a->log->log))
             continue;
         if (wiring->wake_keeper) {
             wiring->wake_keeper(wiring->context); /* it looks at every log that asks */

@@ -240,7 +240,7 @@ look_at_stall(struct api_request *r)
     if (!a || !a->writable)
         return err_set(BUS_ERR_INVALID_REQUEST,
             "partition %d is not attached for writing on this connection", request->partition);
-    if (!a->log->log)
+    if (!logs_alive(a->log))
         return err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION, "the topic was deleted");
     return log_stalled(a->log->log, (uint32_t)request->generation);
 }

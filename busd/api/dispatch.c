@@ -85,6 +85,9 @@ static void
 rearm(struct api *api)
 {
     int64_t deadline = offsets_deadline_ms(api->offsets);
+    int64_t removals_ms = removals_deadline_ms(&api->logs.removals);
+    if (removals_ms >= 0 && (deadline < 0 || removals_ms < deadline))
+        deadline = removals_ms;
     for (const struct api_request *r = api->parked; r; r = r->next)
         if (r->deadline_ms >= 0 && (deadline < 0 || r->deadline_ms < deadline))
             deadline = r->deadline_ms;
@@ -112,7 +115,7 @@ api_tick(struct api *api)
     if (api->ticking)
         return;
     api->ticking = true;
-    logs_reap(&api->logs);
+    logs_reap(&api->logs, api->wiring.ops->mono_ms(api->wiring.context));
     offsets_run(api->offsets);
     api->armed_ms = ARMED_FIRED;
     for (struct api_request *r = api->parked; r; r = api->cursor) {

@@ -15,6 +15,7 @@ logs_init(struct logs *logs)
     if (!logs->buckets)
         return err_no_memory();
     pthread_mutex_init(&logs->lock, NULL);
+    removals_init(&logs->removals);
     return 0;
 }
 
@@ -203,7 +204,8 @@ logs_fini(struct logs *logs)
         return;
     if (logs->flusher)
         worker_drain(logs->flusher);
-    logs_reap(logs);
+    logs_reap(logs, 0);
+    removals_fini(&logs->removals);
     while (logs->oldest)
         close_log(logs->oldest);
     pthread_mutex_destroy(&logs->lock);
@@ -229,46 +231,49 @@ logs_configure(struct logs *logs, const struct cluster_topic *topic)
     }
 }
 
-static void
-end_deleted(struct open_log *log)
+bool
+logs_alive(const struct open_log *log)
 {
-    watch_item_free(&log->watch);
-    const struct log_options *options = log_options(log->log);
-    char name[CLUSTER_TOPIC_NAME_MAX + 1];
-    memcpy(name, options->topic, strlen(options->topic) + 1);
-    if (log_delete(&log->log) < 0)
-        trace(TRACE_ERROR, "removing topic %s partition %d: %s", name, log->partition, err_text());
-    if (log->pins == 0)
-        free(log);
+    return log->log && !log->removal;
+}
+
+/** Leaves the files to the removal. */
+static void
+give_up(struct open_log *log)
+{
+    removal_take(log->removal, log->partition, log->log);
+    log->log = NULL;
 }
 
 static void
-delete_partition(struct logs *logs, const struct cluster_topic *topic, int32_t partition)
+delete_open(struct open_log *log, struct removal *removal)
 {
-    struct open_log *log = logs_find(logs, topic->id.b, partition);
-    if (!log) {
-        struct log_options options = options_of(topic, partition);
-        if (log_remove(logs->store, &options) < 0)
-            trace(TRACE_ERROR, "removing topic %s partition %d: %s", topic->name, partition,
-                err_text());
-        return;
-    }
     remove_from_table(log);
-    log->deleted = true;
-    if (!log->flush.running) {
-        end_deleted(log);
+    watch_item_free(&log->watch);
+    log->removal = removal;
+    log_end(log->log);
+    if (log->flush.running) {
+        removal_expect(removal, 1);
         return;
     }
-    /* The files must be gone before somebody creates the topic anew: the flush is waited for. */
-    worker_drain(logs->flusher);
-    logs_reap(logs);
+    give_up(log);
+    if (log->pins == 0)
+        free(log);
 }
 
 void
 logs_delete(struct logs *logs, const struct cluster_topic *topic)
 {
-    for (int32_t i = 0; i < topic->partition_count; i++)
-        delete_partition(logs, topic, i);
+    struct removal_note note = removal_note_of(topic);
+    struct removal *removal = removal_new(&logs->removals, &note);
+    MUST(removal); /* see removals_prepare() */
+    for (int32_t i = 0; i < topic->partition_count; i++) {
+        struct open_log *log = logs_find(logs, topic->id.b, i);
+        if (log)
+            delete_open(log, removal);
+    }
+    removal_start(removal);
+    removals_reap(&logs->removals, 0);
 }
 
 /* ---- flushes -------------------------------------------------------------------------------- */
@@ -329,8 +334,10 @@ static void
 end_flush(struct open_log *log)
 {
     log->flush.running = false;
-    if (log->deleted) {
-        end_deleted(log);
+    if (log->removal) {
+        give_up(log);
+        removal_expect(log->removal, -1);
+        removal_start(log->removal);
     } else if (log->flush.wanted > 0) {
         start_flush(log);
     }
@@ -338,7 +345,7 @@ end_flush(struct open_log *log)
 }
 
 void
-logs_reap(struct logs *logs)
+logs_reap(struct logs *logs, int64_t now_ms)
 {
     pthread_mutex_lock(&logs->lock);
     struct open_log *log = logs->flushed;
@@ -349,6 +356,7 @@ logs_reap(struct logs *logs)
         end_flush(log);
         log = next;
     }
+    removals_reap(&logs->removals, now_ms);
 }
 
 /* ---- waiting readers ------------------------------------------------------------------------ */
@@ -364,7 +372,7 @@ bool
 logs_wait_watched(struct open_log *log)
 {
     struct log_bounds bounds;
-    if (!log->logs->watcher || !log->log || log_bounds(log->log, &bounds) < 0)
+    if (!log->logs->watcher || !logs_alive(log) || log_bounds(log->log, &bounds) < 0)
         return false;
     if (log->watch && watch_item_generation(log->watch) == bounds.generation)
         return true;

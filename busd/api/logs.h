@@ -8,6 +8,7 @@
 #ifndef API_LOGS_H
 #define API_LOGS_H
 
+#include "api/removals.h"
 #include "api/watch.h"
 #include "core/cluster.h"
 #include "run/worker.h"
@@ -30,8 +31,8 @@ struct open_log {
     struct log *log; /* NULL: deleted; nothing is left but the pins */
     uint8_t topic_id[STORE_ID_BYTES];
     int32_t partition;
-    int pins;     /* attachments, waiting readers, and the flush that is out */
-    bool deleted; /* the topic is gone; the log goes as soon as no flush is out */
+    int pins;                /* attachments, waiting readers, and the flush that is out */
+    struct removal *removal; /* the topic is gone; the log goes as soon as no flush is out */
     struct log_flushing flush;
     struct logs *logs;
     int readers;                    /* requests that wait for its records; each is a pin */
@@ -45,6 +46,7 @@ struct logs {
     struct worker *flusher;  /* borrowed; NULL: flushes happen in place */
     struct watcher *watcher; /* borrowed; NULL: none */
     const struct cluster *cluster;
+    struct removals removals;
     void (*news)(void *context); /* any thread: a flush has ended; NULL without flusher */
     void *context;
     struct open_log **buckets; /* owned */
@@ -80,14 +82,18 @@ void logs_unpin(struct open_log *log);
 /** Hands the settings in force to the open logs of a topic; NULL: of every topic. */
 void logs_configure(struct logs *logs, const struct cluster_topic *topic);
 
-/** Ends and removes every partition of a deleted topic. What fails is traced. */
+/** Whether the log can be used: its topic was not deleted. */
+bool logs_alive(const struct open_log *log);
+
+/** Ends every partition of a deleted topic, and has their files removed. */
 void logs_delete(struct logs *logs, const struct cluster_topic *topic);
 
 /** Has all below `offset` made durable; logs.news tells when to look at the log again. */
 void logs_flush(struct open_log *log, int64_t offset);
 
-/** Takes back the logs whose flush has ended. After logs.news. */
-void logs_reap(struct logs *logs);
+/** Takes back the logs whose flush has ended, and looks after deleted ones. After logs.news, and
+ * when removals_deadline_ms() asks for it. */
+void logs_reap(struct logs *logs, int64_t now_ms);
 
 /** Somebody waits for records of the log: pins it until logs_wait_end(). */
 void logs_wait_begin(struct open_log *log);

@@ -19,6 +19,48 @@ is_named_twice(const struct create_topics_request *request, int32_t index)
     return false;
 }
 
+/* ---- names that are not free yet ------------------------------------------------------------ */
+
+/** Where the files of a new topic will be, those of a deleted one may still be. */
+static int
+check_free(const struct api_request *r, const char *name)
+{
+    if (!removals_hold(&r->api->logs.removals, name))
+        return 0;
+    return err_set(BUS_ERR_REQUEST_TIMED_OUT,
+        "the files of the deleted topic %s are not removed yet: try again, and see busd's trace",
+        name);
+}
+
+static bool
+has_to_wait(const struct api_request *r)
+{
+    const struct create_topics_request *request = r->message;
+    for (int32_t i = 0; i < request->topics_count; i++)
+        if (removals_hold(&r->api->logs.removals, request->topics[i].name))
+            return true;
+    return false;
+}
+
+/** Whether the request is to be looked at again, when a removal has ended. */
+static bool
+wait_for_names(struct api_request *r)
+{
+    const struct create_topics_request *request = r->message;
+    if (!has_to_wait(r))
+        return false;
+    if (r->wake)
+        return request_now_ms(r) < r->deadline_ms;
+    int64_t limit_ms = settings_int(&request_cluster(r)->settings, BROKER_REQUEST_TIMEOUT_MS);
+    bool shorter = request->timeout_ms >= 0 && request->timeout_ms < limit_ms;
+    r->deadline_ms = request_now_ms(r) + (shorter ? request->timeout_ms : limit_ms);
+    r->wake = handle_create_topics;
+    return true;
+}
+
+/* ---- a topic as it is asked for ---------------------------------------------------------------
+ */
+
 static int
 take_assignments(const struct api_request *r, const struct create_topics_request_topic *wanted,
     struct command *command)
@@ -119,6 +161,8 @@ create(struct api_request *r, const struct create_topics_request_topic *wanted,
     struct command command;
     int rc = make_command(r, wanted, &command);
     if (rc == 0)
+        rc = check_free(r, wanted->name);
+    if (rc == 0)
         rc = request->validate_only ? controller_check(controller, &command)
                                     : controller_propose(controller, &command);
     if (rc < 0)
@@ -138,6 +182,8 @@ handle_create_topics(struct api_request *r)
 {
     const struct create_topics_request *request = r->message;
     struct create_topics_response *out = r->response;
+    if (peer_is_admin(r) && wait_for_names(r))
+        return HANDLED_PARKED;
     out->topics =
         wire_array(&create_topics_response_topic_schema, &r->arena, (size_t)request->topics_count);
     if (!out->topics)
@@ -169,6 +215,8 @@ topics_create_plain(struct api_request *r, const char *name)
         .count = (int32_t)settings_int(&request_cluster(r)->settings, BROKER_NUM_PARTITIONS),
         .replicas = placement_choose(r),
     };
-    int rc = controller_new_id(&command.id);
+    int rc = check_free(r, name);
+    if (rc == 0)
+        rc = controller_new_id(&command.id);
     return rc == 0 ? controller_propose(controller, &command) : rc;
 }

@@ -42,7 +42,9 @@ delete_one(struct api_request *r, struct delete_topics_response_topic *out, cons
         struct command command = {.type = COMMAND_TOPIC_DELETE, .id = topic->id};
         out->topic_id = topic->id;
         out->name = arena_string(&r->arena, topic->name, strlen(topic->name));
-        rc = controller_propose(r->api->wiring.controller, &command);
+        rc = removals_prepare(&r->api->logs.removals, topic);
+        if (rc == 0)
+            rc = controller_propose(r->api->wiring.controller, &command);
     }
     out->error_code = peer_error(r, rc);
     out->error_message = rc < 0 ? request_error_text(r) : NULL;

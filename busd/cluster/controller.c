@@ -58,25 +58,36 @@ controller_check(struct controller *controller, const struct command *command)
     return rc;
 }
 
-/** Writes the command and the row that it changes. */
+/** Writes the command and the row that it changes; with a deletion, what is left to remove. */
 static int
 store(struct controller *controller, const struct command *command, const struct changes *changes)
 {
-    struct buf bytes, value;
+    struct buf bytes, value, removal;
     struct cluster_row row;
     buf_init(&bytes);
     buf_init(&value);
+    buf_init(&removal);
     int rc = command_encode(command, &bytes);
     if (rc == 0)
         rc = cluster_row(changes, &value, &row);
+    if (rc == 0 && changes->type == COMMAND_TOPIC_DELETE) {
+        struct removal_note note = removal_note_of(changes->topic);
+        rc = removal_note_pack(&note, &removal);
+    }
     if (rc == 0) {
         struct meta_row stored = {row.key, row.value, row.key_bytes, row.value_bytes};
-        struct meta_change change = {bytes.data, bytes.length, &stored, 1};
+        struct meta_row noted = {&command->id, removal.data, sizeof command->id, removal.length};
+        struct meta_change change = {.command = bytes.data,
+            .command_bytes = bytes.length,
+            .rows = &stored,
+            .row_count = 1,
+            .removal = removal.length > 0 ? &noted : NULL};
         int64_t index;
         rc = meta_commit(controller->meta, &change, &index);
     }
     buf_fini(&bytes);
     buf_fini(&value);
+    buf_fini(&removal);
     return rc;
 }
 
@@ -95,6 +106,38 @@ controller_propose(struct controller *controller, const struct command *command)
     }
     changes_fini(&changes);
     return rc;
+}
+
+struct removal_visit {
+    int (*each)(void *context, const struct removal_note *note);
+    void *context;
+};
+
+static int
+visit_removal(void *context, const struct meta_row *row)
+{
+    const struct removal_visit *visit = context;
+    struct removal_note note;
+    struct uuid id;
+    if (row->key_bytes != sizeof id)
+        return err_set(BUS_ERR_CORRUPT_MESSAGE, "the note of a removal is damaged");
+    memcpy(&id, row->key, sizeof id);
+    int rc = removal_note_unpack(&id, row->value, row->value_bytes, &note);
+    return rc < 0 ? rc : visit->each(visit->context, &note);
+}
+
+int
+controller_removals(struct controller *controller,
+    int (*each)(void *context, const struct removal_note *note), void *context)
+{
+    struct removal_visit visit = {each, context};
+    return meta_removals(controller->meta, visit_removal, &visit);
+}
+
+int
+controller_removed(struct controller *controller, const struct uuid *id)
+{
+    return meta_removed(controller->meta, id->b);
 }
 
 int32_t

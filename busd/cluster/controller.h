@@ -9,6 +9,7 @@
 #define CLUSTER_CONTROLLER_H
 
 #include "core/cluster.h"
+#include "core/removal.h"
 #include "meta/meta.h"
 
 /** Who is told of committed changes, on the loop, before controller_propose() returns. */
@@ -45,6 +46,18 @@ int controller_check(struct controller *controller, const struct command *comman
  * disk.
  */
 int controller_propose(struct controller *controller, const struct command *command);
+
+/**
+ * Calls `each` for every deleted topic whose files are not gone yet as far as is known; a failure
+ * ends the walk and is returned. For the start: a deletion adds one, and controller_removed() ends
+ * it.
+ */
+int controller_removals(struct controller *controller,
+    int (*each)(void *context, const struct removal_note *note), void *context);
+
+/** The files of a deleted topic are gone, for good. 0 or a failure as meta_commit(). Thread: any.
+ * Blocks: for the disk. */
+int controller_removed(struct controller *controller, const struct uuid *id);
 
 /** This node's id. */
 int32_t controller_node(const struct controller *controller);

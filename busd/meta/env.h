@@ -18,6 +18,7 @@ enum table {
     TABLE_LOG,         /* index, 8 bytes -> command */
     TABLE_ROWS,        /* as meta_commit() gives them */
     TABLE_CHECKPOINTS, /* topic id, partition -> bytes */
+    TABLE_REMOVALS,    /* topic id -> what is left to be removed of a deleted topic */
     TABLE_OFFSETS,     /* META_OFFSETS; those of enum meta_table follow in its order */
     TABLE_PRODUCERS,   /* META_PRODUCERS */
     TABLES

@@ -27,6 +27,7 @@ static const char *const table_names[TABLES] = {
     [TABLE_LOG] = "log",
     [TABLE_ROWS] = "rows",
     [TABLE_CHECKPOINTS] = "checkpoints",
+    [TABLE_REMOVALS] = "removals",
     [TABLE_OFFSETS] = "offsets",
     [TABLE_PRODUCERS] = "producers",
 };
@@ -364,6 +365,8 @@ meta_commit(struct meta *meta, const struct meta_change *change, int64_t *index)
     rc = env_log_append(meta, txn, change, index);
     if (rc == 0)
         rc = put_rows(meta, txn, change);
+    if (rc == 0 && change->removal)
+        rc = env_put(meta, txn, TABLE_REMOVALS, change->removal);
     rc = env_end(meta, txn, rc);
     if (rc == 0)
         meta->log_last = *index;

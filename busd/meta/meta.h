@@ -3,8 +3,8 @@
  * metadata log (index -> command), the state that the commands have led to (rows of bytes, opaque
  * here), checkpoints of partitions and the node's identity. Every value carries a CRC.
  *
- * Beside it lies meta/backup, a copy that is replaced by rename after each change. When the
- * environment is gone it is made again from the backup.
+ * Beside it lies meta/backup, a copy of identity and state that is replaced by rename after each
+ * change. When the environment is gone it is made again from the backup.
  */
 #ifndef META_META_H
 #define META_META_H
@@ -64,6 +64,8 @@ struct meta_change {
     size_t command_bytes;
     const struct meta_row *rows;
     size_t row_count;
+    const struct meta_row *removal; /* NULL, or the id of a deleted topic and what to remove of it
+                                       (opaque here): kept until meta_removed() */
 };
 
 /**
@@ -138,6 +140,17 @@ int meta_table_load(
 
 /** Removes every row of the table, damaged ones too. As meta_table_save() else. */
 int meta_table_clear(struct meta *meta, enum meta_table table);
+
+/** Calls `each` for every removal that is left to be done, key and value as in meta_change.
+ * Failures as meta_rows(). */
+int meta_removals(
+    struct meta *meta, int (*each)(void *context, const struct meta_row *row), void *context);
+
+/**
+ * A topic's files are gone: forgets the removal and the checkpoints of its partitions, in one
+ * transaction on stable storage. Thread: any. Blocks: for the disk. Failures as meta_commit().
+ */
+int meta_removed(struct meta *meta, const uint8_t topic_id[16]);
 
 /** Writes meta/backup if a commit came after the last one. Thread: any. Blocks: for the disk. */
 int meta_backup(struct meta *meta);

@@ -72,7 +72,7 @@ use(struct meta *meta)
     for (int i = 0; i < 6; i++) {
         char key = (char)('a' + i);
         struct meta_row row = {&key, large, 1, i % 2 ? sizeof large : 10};
-        struct meta_change change = {"command", 7, &row, 1};
+        struct meta_change change = {"command", 7, &row, 1, NULL};
         if (meta_commit(meta, &change, &index) < 0)
             break;
     }

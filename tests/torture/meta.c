@@ -28,7 +28,7 @@ static int
 commit(struct meta *meta)
 {
     struct meta_row row = {"key", "value", 3, 5};
-    struct meta_change change = {"command", 7, &row, 1};
+    struct meta_change change = {"command", 7, &row, 1, NULL};
     int64_t index;
     return meta_commit(meta, &change, &index);
 }

@@ -48,7 +48,7 @@ static int
 commit(struct meta *meta, const char *key, const char *value, int64_t *index)
 {
     struct meta_row row = {key, value, strlen(key), strlen(value)};
-    struct meta_change change = {"command", 7, &row, 1};
+    struct meta_change change = {"command", 7, &row, 1, NULL};
     return meta_commit(meta, &change, index);
 }
 
@@ -195,7 +195,7 @@ test_full(void)
     CU_ASSERT_EQUAL(commit(meta, "k1", "", &index), 0);
     CU_ASSERT_EQUAL(commit(meta, "k2", "small", &index), 0);
     struct meta_row row = {"", "v", 0, 1};
-    struct meta_change change = {"c", 1, &row, 1};
+    struct meta_change change = {"c", 1, &row, 1, NULL};
     CU_ASSERT_EQUAL(meta_commit(meta, &change, &index), -BUS_ERR_INVALID_ARGUMENT);
     meta_close(&meta);
     CU_ASSERT_EQUAL_FATAL(meta_open(&options, &meta), 0);
