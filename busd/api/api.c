@@ -3,6 +3,7 @@
  */
 #include "api/api.h"
 #include "api/attach.h"
+#include "api/coordinator.h"
 #include "api/offsets_link.h"
 #include "api/request.h"
 #include "base/check.h"
@@ -40,6 +41,7 @@ apply(void *context, const struct changes *changes)
         return;
     case COMMAND_BROKER_ALTER:
         logs_configure(&api->logs, NULL);
+        coordinator_configure(api->coordinator);
         return;
     default:
         return;
@@ -74,7 +76,9 @@ start(struct api *api)
         .context = api,
     };
     rc = logs_init(&api->logs);
-    return rc < 0 ? rc : offsets_link_open(api);
+    if (rc == 0)
+        rc = offsets_link_open(api);
+    return rc < 0 ? rc : coordinator_new(api, &api->coordinator);
 }
 
 int
@@ -105,6 +109,7 @@ api_free(struct api **api)
         return;
     MUST(!(*api)->parked);
     offsets_close(&(*api)->offsets);
+    coordinator_free(&(*api)->coordinator);
     logs_fini(&(*api)->logs);
     watcher_stop(&(*api)->watcher);
     if ((*api)->news)

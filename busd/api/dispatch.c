@@ -2,6 +2,7 @@
  * From a frame to its handler, and the parked requests.
  */
 #include "api/attach.h"
+#include "api/coordinator.h"
 #include "api/table.h"
 #include "base/check.h"
 #include "base/err.h"
@@ -85,6 +86,9 @@ static void
 rearm(struct api *api)
 {
     int64_t deadline = offsets_deadline_ms(api->offsets);
+    int64_t groups_ms = coordinator_deadline_ms(api->coordinator);
+    if (groups_ms >= 0 && (deadline < 0 || groups_ms < deadline))
+        deadline = groups_ms;
     int64_t removals_ms = removals_deadline_ms(&api->logs.removals);
     if (removals_ms >= 0 && (deadline < 0 || removals_ms < deadline))
         deadline = removals_ms;
@@ -117,6 +121,7 @@ api_tick(struct api *api)
     api->ticking = true;
     logs_reap(&api->logs, api->wiring.ops->mono_ms(api->wiring.context));
     offsets_run(api->offsets);
+    coordinator_tick(api->coordinator);
     api->armed_ms = ARMED_FIRED;
     for (struct api_request *r = api->parked; r; r = api->cursor) {
         api->cursor = r->next;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/offsets_link.h"
+#include "api/coordinator.h"
 
 #include "run/loop.h"
 
@@ -54,6 +55,22 @@ soon(void *context)
         loop_post_send(api->news);
 }
 
+/** While the offsets are being opened there are no groups yet. */
+static enum offsets_usage
+usage(void *context, const char *group, const char *topic)
+{
+    const struct api *api = context;
+    return api->coordinator ? coordinator_usage(api->coordinator, group, topic) : OFFSETS_UNUSED;
+}
+
+static void
+forgotten(void *context, const char *group)
+{
+    const struct api *api = context;
+    if (api->coordinator)
+        coordinator_forgotten(api->coordinator, group);
+}
+
 int
 offsets_link_open(struct api *api)
 {
@@ -64,6 +81,8 @@ offsets_link_open(struct api *api)
         .put_log = put_log,
         .flush = flush,
         .soon = soon,
+        .usage = usage,
+        .forgotten = forgotten,
     };
     struct offsets_options options = {
         .ops = &ops,

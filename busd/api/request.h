@@ -15,18 +15,20 @@ enum {
     REQUEST_ARENA_BYTES_MAX = 256 << 20, /* decoded request and response without records */
 };
 
+struct coordinator;
 struct offsets;
 
 struct api {
     struct api_wiring wiring;
     struct controller_listener listener;
     struct logs logs;
-    struct offsets *offsets;    /* owned; committed offsets and groups as they are stored */
-    struct watcher *watcher;    /* NULL without a loop */
-    struct loop_post *news;     /* has api_tick() called; NULL without a loop */
-    struct api_request *parked; /* list of all */
-    struct api_request *cursor; /* the next one that api_tick() looks at */
-    int64_t armed_ms;           /* what arm() was told last; -1 nothing */
+    struct offsets *offsets;         /* owned; committed offsets and groups as they are stored */
+    struct coordinator *coordinator; /* owned; the groups */
+    struct watcher *watcher;         /* NULL without a loop */
+    struct loop_post *news;          /* has api_tick() called; NULL without a loop */
+    struct api_request *parked;      /* list of all */
+    struct api_request *cursor;      /* the next one that api_tick() looks at */
+    int64_t armed_ms;                /* what arm() was told last; -1 nothing */
     int64_t started_ms;
     int64_t told_storage_ms; /* when a failure of the storage was traced last */
     bool ticking;            /* inside api_tick() */

@@ -175,8 +175,6 @@ enum bus_err
 group_commit(struct groups *groups, int64_t now_ms, const struct group_claim *claim)
 {
     struct group *group = groups_find(groups, claim->group_id);
-    if (claim->group_id[0] == '\0')
-        return BUS_ERR_INVALID_GROUP_ID;
     if (claim->generation < 0 && (!group || group->state == GROUP_EMPTY))
         return BUS_ERR_NONE;
     if (!group)

@@ -43,11 +43,12 @@ group_supports(const struct group *group, const struct group_join *join)
 static const char *
 favourite(const struct group *group, const struct group_member *member)
 {
-    for (int32_t i = 0; i < member->protocol_count; i++)
-        if (all_offer(group, member->protocols[i].name))
-            return member->protocols[i].name;
-    MUST(!"the members have a protocol in common");
-    return NULL;
+    int32_t i = 0;
+    while (!all_offer(group, member->protocols[i].name)) {
+        i++;
+        MUST(i < member->protocol_count);
+    }
+    return member->protocols[i].name;
 }
 
 const char *

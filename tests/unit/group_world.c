@@ -183,8 +183,8 @@ gw_sync(struct gw *w, int who, const char *shares)
     copy_text(text, sizeof text, shares);
     while ((piece = strsep(&rest, " ")) && piece[0]) {
         const char *share = strchr(piece, '=') + 1;
-        rows[sync.share_count++] = (struct group_share){
-            w->clients[atol(piece)].id, {(const uint8_t *)share, (int32_t)strlen(share)}};
+        rows[sync.share_count++] = (struct group_share){w->clients[strtol(piece, NULL, 10)].id,
+            {(const uint8_t *)share, (int32_t)strlen(share)}};
     }
     group_sync(&w->groups, w->now_ms, &sync, &w->clients[who].sync);
 }

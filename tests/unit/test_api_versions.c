@@ -33,7 +33,7 @@ test_announces(void)
         for (int32_t i = 1; i < answer->api_keys_count; i++)
             CU_ASSERT(answer->api_keys[i - 1].api_key < answer->api_keys[i].api_key);
         CU_ASSERT_PTR_NOT_NULL(row_of(answer, API_ATTACH_PARTITION));
-        CU_ASSERT_PTR_NULL(row_of(answer, API_JOIN_GROUP));
+        CU_ASSERT_PTR_NULL(row_of(answer, API_ELECT_LEADERS));
         const struct api_versions_response_api_key *produce = row_of(answer, API_PRODUCE);
         CU_ASSERT_PTR_NOT_NULL_FATAL(produce);
         CU_ASSERT_EQUAL(produce->min_version, 0);
@@ -113,7 +113,7 @@ test_refuses_frames(void)
     static const uint8_t junk[] = {0, 3, 0, 9, 1, 2, 3};
     CU_ASSERT_EQUAL(send_header(9999, 0), -BUS_ERR_UNSUPPORTED_VERSION);
     CU_ASSERT_EQUAL(send_header(-1, 0), -BUS_ERR_UNSUPPORTED_VERSION);
-    CU_ASSERT_EQUAL(send_header(API_JOIN_GROUP, 0), -BUS_ERR_UNSUPPORTED_VERSION);
+    CU_ASSERT_EQUAL(send_header(API_ELECT_LEADERS, 0), -BUS_ERR_UNSUPPORTED_VERSION);
     CU_ASSERT_EQUAL(send_header(API_PRODUCE, 2), -BUS_ERR_UNSUPPORTED_VERSION);
     CU_ASSERT_EQUAL(send_header(API_METADATA, 13), -BUS_ERR_UNSUPPORTED_VERSION);
     CU_ASSERT_EQUAL(send_header(API_METADATA, -1), -BUS_ERR_UNSUPPORTED_VERSION);

@@ -263,7 +263,7 @@ test_static_returns(void)
     make_static(1, "i1");
     gw_stable(&w, 2);
     char old[GW_TEXT];
-    strcpy(old, w.clients[1].id);
+    memcpy(old, w.clients[1].id, sizeof old);
     w.save_outcome = 0;
     come_back(1, 9);
     CU_ASSERT_EQUAL(w.clients[1].joins, 1);
@@ -297,7 +297,7 @@ test_static_leader_returns(void)
     CU_ASSERT_STRING_EQUAL(w.clients[0].leader, w.clients[0].id);
     CU_ASSERT_STRING_NOT_EQUAL(w.clients[0].members, "");
     char before[GW_TEXT];
-    strcpy(before, w.clients[0].id);
+    memcpy(before, w.clients[0].id, sizeof before);
     come_back(0, 8);
     CU_ASSERT_FALSE(w.clients[0].skips_assignment);
     CU_ASSERT_STRING_EQUAL(w.clients[0].leader, before);
