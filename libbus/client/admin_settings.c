@@ -33,8 +33,8 @@ bus_topic_alter(
     struct incremental_alter_configs_request request = {
         .resources = &resource, .resources_count = 1};
     struct conn_reply *reply;
-    int rc = conn_call(bus->conn, API_INCREMENTAL_ALTER_CONFIGS, &request, CONN_WAIT | CONN_AGAIN,
-        bus_request_deadline_ns(bus), &reply);
+    int rc = conn_call(bus->conn, API_INCREMENTAL_ALTER_CONFIGS, &request,
+        CONN_RESTART | CONN_AGAIN, bus_request_deadline_ns(bus), &reply);
     free(configs);
     if (rc < 0)
         return err_prefix(rc, "topic %.100s", topic);
@@ -86,7 +86,7 @@ bus_settings_fetch(struct bus *bus, const char *topic, struct bus_settings **set
         .resources = &resource, .resources_count = 1, .include_documentation = true};
     struct conn_reply *reply;
     *settings = NULL;
-    int rc = conn_call(bus->conn, API_DESCRIBE_CONFIGS, &request, CONN_WAIT | CONN_AGAIN,
+    int rc = conn_call(bus->conn, API_DESCRIBE_CONFIGS, &request, CONN_RESTART | CONN_AGAIN,
         bus_request_deadline_ns(bus), &reply);
     return rc < 0 ? rc : settings_of_reply(reply, topic, settings);
 }
@@ -129,7 +129,7 @@ bus_status(struct bus *bus, struct bus_status *status)
 {
     struct daemon_status_request request = {0};
     struct conn_reply *reply;
-    int rc = conn_call(bus->conn, API_DAEMON_STATUS, &request, CONN_WAIT | CONN_AGAIN,
+    int rc = conn_call(bus->conn, API_DAEMON_STATUS, &request, CONN_RESTART | CONN_AGAIN,
         bus_request_deadline_ns(bus), &reply);
     if (rc < 0)
         return rc;

@@ -49,8 +49,8 @@ bus_topic_create(struct bus *bus, const char *topic, int32_t partitions,
     struct create_topics_request request = {
         .topics = &wanted, .topics_count = 1, .timeout_ms = timeout_of(bus)};
     struct conn_reply *reply;
-    int rc = conn_call(
-        bus->conn, API_CREATE_TOPICS, &request, CONN_WAIT, bus_request_deadline_ns(bus), &reply);
+    int rc = conn_call(bus->conn, API_CREATE_TOPICS, &request, CONN_RESTART | CONN_ACTS,
+        bus_request_deadline_ns(bus), &reply);
     free(configs);
     if (rc < 0)
         return err_prefix(rc, "create topic %s", topic);
@@ -73,8 +73,8 @@ bus_topic_delete(struct bus *bus, const char *topic)
         .topic_names_count = 1,
         .timeout_ms = timeout_of(bus)};
     struct conn_reply *reply;
-    int rc = conn_call(
-        bus->conn, API_DELETE_TOPICS, &request, CONN_WAIT, bus_request_deadline_ns(bus), &reply);
+    int rc = conn_call(bus->conn, API_DELETE_TOPICS, &request, CONN_RESTART | CONN_ACTS,
+        bus_request_deadline_ns(bus), &reply);
     if (rc < 0)
         return err_prefix(rc, "delete topic %s", topic);
     const struct delete_topics_response *answer = reply->message;
@@ -93,7 +93,7 @@ bus_topic_grow(struct bus *bus, const char *topic, int32_t partitions)
     struct create_partitions_request request = {
         .topics = &wanted, .topics_count = 1, .timeout_ms = timeout_of(bus)};
     struct conn_reply *reply;
-    int rc = conn_call(bus->conn, API_CREATE_PARTITIONS, &request, CONN_WAIT,
+    int rc = conn_call(bus->conn, API_CREATE_PARTITIONS, &request, CONN_RESTART | CONN_ACTS,
         bus_request_deadline_ns(bus), &reply);
     if (rc < 0)
         return err_prefix(rc, "topic %.100s", topic);
@@ -154,7 +154,7 @@ bus_topics_fetch(struct bus *bus, const char *topic, struct bus_topics **topics)
         .topics = topic ? &wanted : NULL, .topics_count = topic ? 1 : -1};
     struct conn_reply *reply;
     *topics = NULL;
-    int rc = conn_call(bus->conn, API_METADATA, &request, CONN_WAIT | CONN_AGAIN,
+    int rc = conn_call(bus->conn, API_METADATA, &request, CONN_RESTART | CONN_AGAIN,
         bus_request_deadline_ns(bus), &reply);
     return rc < 0 ? rc : topics_of_reply(reply, topic, topics);
 }

@@ -95,7 +95,7 @@ segment_of_reply(
 static struct open_segment_request
 segment_request(const struct attachment *attachment, int64_t seq, int64_t offset)
 {
-    return (struct open_segment_request){.topic_id = attachment->topic_id,
+    return (struct open_segment_request){.topic_id = attachment->view_topic,
         .partition = attachment->partition,
         .generation = (int32_t)attachment->generation,
         .seq = seq,
@@ -121,7 +121,6 @@ ask_ahead(struct attachment *attachment, int64_t seq)
     if (attachment->asked || clock_mono_ns() < attachment->retry_ns)
         return;
     struct open_segment_request request = segment_request(attachment, seq, -1);
-    attachment->asked_seq = seq;
     attachment->asked = true;
     int rc = conn_start(attachment->bus->conn, API_OPEN_SEGMENT, &request, segment_arrived,
         attachment, &attachment->call);
@@ -188,6 +187,40 @@ ask_now(struct attachment *attachment, int64_t seq, int64_t offset, struct shm_s
     return rc;
 }
 
+/* Whether a failure says that busd cannot be asked now. */
+static bool
+is_away(int rc)
+{
+    return rc == -BUS_ERR_DAEMON_UNAVAILABLE || rc == -BUS_ERR_NETWORK_EXCEPTION ||
+           rc == -BUS_ERR_REQUEST_TIMED_OUT;
+}
+
+/* The segment of an offset among those that are mapped, so that a seek works while busd is away.
+ * Without its index the way goes from batch to batch. True: there it is, with a reference. */
+static bool
+find_mapped(struct attachment *attachment, int64_t offset, struct shm_segment **segment)
+{
+    struct shm_partition *view = &attachment->view;
+    for (int i = 0; i < SHM_SLOTS; i++) {
+        struct shm_segment *mapped = view->segments[i];
+        struct shm_tail tail;
+        if (!mapped || !shm_slot_read(view->control, mapped->seq, &tail) ||
+            offset < tail.base_offset || offset >= tail.end_offset)
+            continue;
+        *segment = shm_segment_ref(mapped);
+        return true;
+    }
+    return false;
+}
+
+static int
+ask_for_offset(
+    struct attachment *attachment, int64_t offset, struct shm_segment **segment, uint32_t *position)
+{
+    int rc = ask_now(attachment, -1, offset, segment, position);
+    return is_away(rc) && find_mapped(attachment, offset, segment) ? 0 : rc;
+}
+
 /* shm_source.open: only a segment without which the caller cannot go on is waited for. */
 static int
 source_open(
@@ -197,7 +230,7 @@ source_open(
     if (position)
         *position = 0;
     if (seq < 0)
-        return ask_now(attachment, seq, offset, segment, position);
+        return ask_for_offset(attachment, offset, segment, position);
     if (take_arrived(attachment, segment) == 0) {
         if ((*segment)->seq == seq)
             return 0;
@@ -278,6 +311,7 @@ map_view(struct attachment *attachment, struct conn_reply *reply)
     if (rc < 0)
         return err_prefix(rc, "%s-%d", attachment->topic, attachment->partition);
     attachment->mapped = true;
+    attachment->view_topic = answer->topic_id;
     attachment->generation = (uint32_t)answer->generation;
     return 0;
 }
@@ -309,6 +343,7 @@ note_topic(struct attachment *attachment, const struct uuid *topic_id)
     int rc = bus_use_begin(attachment->bus, topic_id, attachment->partition);
     if (rc < 0)
         return rc;
+    forget_asked(attachment);
     forget_topic(attachment, true);
     attachment->topic_id = *topic_id;
     attachment->known = true;
@@ -338,7 +373,9 @@ use_reply(struct attachment *attachment, struct conn_reply *reply)
         attachment->lock_fd = conn_reply_take_fd(reply, FD_LOCK);
         close_fd(&old_lock);
     }
-    if (attachment->mapped && attachment->generation == (uint32_t)answer->generation)
+    /* Generations are counted within a topic: one that was created anew begins with 1 again. */
+    if (attachment->mapped && attachment->generation == (uint32_t)answer->generation &&
+        memcmp(&attachment->view_topic, &answer->topic_id, sizeof answer->topic_id) == 0)
         return ATTACH_DONE;
     forget_asked(attachment);
     bool first = !attachment->mapped;

@@ -30,13 +30,13 @@ struct attachment {
     uint32_t epoch;                    /* of the connection that knows about us */
     const _Atomic uint32_t *epoch_now; /* of the connection that there is */
     bool mapped;                       /* `view` is valid */
+    struct uuid view_topic;            /* that `view` and `generation` are of */
     bool known;                        /* topic_id is valid, and counted in the bus */
     struct shm_partition view;
     int kick_fd;      /* eventfd that asks busd for room; -1 none */
     int lock_fd;      /* tells busd, by its flock, that a writer lives; -1 none */
     int64_t retry_ns; /* no renewal before this time, after one failed */
     bool asked;       /* a segment was asked for ahead; `call` is under way */
-    int64_t asked_seq;
     uint64_t call;
     _Atomic(struct conn_reply *) arrived; /* its answer, put here by the connection's thread */
     _Atomic bool lost;                    /* or it failed */

@@ -12,6 +12,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+enum {
+    POSTED_BYTES_MAX = 4 << 20, /* unsent; no answer tells when busd has taken a post */
+    RESTART_TRIES = 5,          /* with the longest pause between them: for CONN_RESTART */
+};
+
 void
 conn_reply_free(struct conn_reply **reply)
 {
@@ -182,6 +187,7 @@ enqueue(struct conn *conn, int16_t api_key, const void *request, struct call *ca
         .api_version = version,
         .correlation_id = conn->next_correlation,
         .client_id = conn->settings.client_id};
+    conn_compact(conn);
     call->starts_at = conn->sent + (conn->out.length - conn->out_at);
     size_t start = frame_begin(&conn->out);
     request_header_encode(&conn->out, api, &header);
@@ -246,7 +252,10 @@ conn_post(struct conn *conn, int16_t api_key, const void *request)
 {
     struct call unanswered = {0};
     pthread_mutex_lock(&conn->lock);
-    int rc = enqueue(conn, api_key, request, &unanswered);
+    int rc = conn->out.length - conn->out_at < POSTED_BYTES_MAX
+                 ? enqueue(conn, api_key, request, &unanswered)
+                 : err_set(BUS_ERR_QUEUE_FULL, "busd at %s does not read what it is sent",
+                       conn_path(conn));
     if (rc == 0)
         push(conn);
     pthread_mutex_unlock(&conn->lock);
@@ -355,17 +364,32 @@ call_once(struct conn *conn, int16_t api_key, const void *request, int64_t deadl
     return rc;
 }
 
+/* Only the caller can find out what has happened. */
+static int
+outcome_unknown(int rc)
+{
+    char text[ERR_TEXT_BYTES_MAX];
+    memcpy(text, err_text(), sizeof text);
+    return err_set((enum bus_err) - rc,
+        "%.400s; whether it has acted is not known, so look before you repeat it", text);
+}
+
 int
 conn_call(struct conn *conn, int16_t api_key, const void *request, unsigned flags,
     int64_t deadline_ns, struct conn_reply **reply)
 {
     for (;;) {
         int rc = call_once(conn, api_key, request, deadline_ns, reply);
-        bool wait = rc == -BUS_ERR_DAEMON_UNAVAILABLE && (flags & CONN_WAIT);
-        bool again = rc == -BUS_ERR_NETWORK_EXCEPTION && (flags & CONN_AGAIN);
-        if (!wait && !again)
+        bool wait = rc == -BUS_ERR_DAEMON_UNAVAILABLE && (flags & (CONN_WAIT | CONN_RESTART)) != 0;
+        bool broken = rc == -BUS_ERR_NETWORK_EXCEPTION;
+        if ((flags & CONN_ACTS) && (broken || rc == -BUS_ERR_REQUEST_TIMED_OUT))
+            return outcome_unknown(rc);
+        if (!wait && !(broken && (flags & CONN_AGAIN)))
             return rc;
-        rc = conn_await(conn, deadline_ns);
+        int64_t until_ns =
+            clock_mono_ns() + conn->settings.reconnect_backoff_max_ms * RESTART_TRIES * 1000000;
+        rc = conn_await(
+            conn, (flags & CONN_RESTART) && until_ns < deadline_ns ? until_ns : deadline_ns);
         if (rc < 0)
             return rc;
     }

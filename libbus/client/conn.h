@@ -43,8 +43,10 @@ typedef void conn_done(void *context, int rc, struct conn_reply *reply);
 
 /** Flags of conn_call(). */
 enum {
-    CONN_WAIT = 1,  /* while busd is away, wait for it until the deadline */
-    CONN_AGAIN = 2, /* the request may be repeated when the connection breaks */
+    CONN_WAIT = 1,    /* while busd is away, wait for it until the deadline */
+    CONN_AGAIN = 2,   /* the request may be repeated when the connection breaks */
+    CONN_RESTART = 4, /* as CONN_WAIT, but for the time of a restart: 5 reconnect.backoff.max.ms */
+    CONN_ACTS = 8,    /* it changes things: a failure tells when that may have happened */
 };
 
 /**
@@ -81,7 +83,10 @@ const char *conn_path(const struct conn *conn);
 int conn_start(struct conn *conn, int16_t api_key, const void *request, conn_done *done,
     void *context, uint64_t *call);
 
-/** As conn_start() for a request that has no answer (Produce with acks=0). */
+/**
+ * As conn_start() for a request that has no answer (Produce with acks=0). Fails with QUEUE_FULL
+ * while busd does not take what was sent before.
+ */
 int conn_post(struct conn *conn, int16_t api_key, const void *request);
 
 /**
@@ -91,9 +96,9 @@ void conn_cancel(struct conn *conn, uint64_t call);
 
 /**
  * Sends a request and waits for the answer until `deadline_ns` (CLOCK_MONOTONIC). Gives the reply,
- * whose `message` may still hold an error code of busd's. Fails with DAEMON_UNAVAILABLE,
- * NETWORK_EXCEPTION (busd went away in between: it may have acted), REQUEST_TIMED_OUT. Thread: any.
- * Blocks: until the deadline.
+ * whose `message` may still hold an error code of busd's. Fails with DAEMON_UNAVAILABLE, or with
+ * NETWORK_EXCEPTION (busd went away in between) or REQUEST_TIMED_OUT: it may have acted then.
+ * Thread: any. Blocks: until the deadline.
  */
 int conn_call(struct conn *conn, int16_t api_key, const void *request, unsigned flags,
     int64_t deadline_ns, struct conn_reply **reply);

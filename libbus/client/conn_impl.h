@@ -69,6 +69,9 @@ void conn_write(struct conn *conn);
 /** Dials and greets; on success sets fd, versions, epoch. Lock not held. Blocks: setup timeout. */
 int conn_dial(struct conn *conn);
 
+/** Gives up the room of what was sent when that is much of `out`. Lock held. */
+void conn_compact(struct conn *conn);
+
 /** Ends every call in the list with a failure. Lock held. */
 void conn_fail_calls(struct conn *conn);
 

@@ -14,6 +14,7 @@
 enum {
     ANSWER_MEMORY_MAX = 256 * 1024 * 1024, /* what one decoded answer may take */
     OUT_BYTES_KEPT = 1 << 20,              /* an empty send buffer gives back more than this */
+    OUT_BYTES_COMPACT = 1 << 16,           /* sent, before the rest is moved to the front */
 };
 
 void
@@ -68,6 +69,17 @@ conn_write(struct conn *conn)
         buf_fini(out);
     else
         buf_clear(out);
+}
+
+void
+conn_compact(struct conn *conn)
+{
+    struct buf *out = &conn->out;
+    if (conn->out_at < OUT_BYTES_COMPACT || conn->out_at < out->length / 2)
+        return;
+    memmove(out->data, out->data + conn->out_at, out->length - conn->out_at);
+    out->length -= conn->out_at;
+    conn->out_at = 0;
 }
 
 void
@@ -184,7 +196,8 @@ answer(struct conn *conn, const uint8_t *frame, size_t bytes)
     pthread_mutex_unlock(&conn->lock);
     conn_reply_free(&reply);
     free(call);
-    return 0;
+    /* Without its fds an answer is none, and who asks again shall not go round in circles. */
+    return rc == -BUS_ERR_NETWORK_EXCEPTION ? rc : 0;
 }
 
 static void

@@ -112,7 +112,7 @@ bus_assign(struct bus_consumer *consumer, const struct bus_assignment *assignmen
     consumer->parts = parts;
     consumer->count = count;
     consumer->turn = 0;
-    watch_leave(consumer);
+    watch_leave_changed(consumer);
     free_parts(old, old_count);
     return 0;
 }
@@ -137,7 +137,7 @@ bus_seek(struct bus_consumer *consumer, const char *topic, int32_t partition, in
         return rc;
     watch_enter(consumer);
     rc = part_seek(part, consumer, offset);
-    watch_leave(consumer);
+    watch_leave_changed(consumer);
     return rc;
 }
 
@@ -187,7 +187,7 @@ set_paused(struct bus_consumer *consumer, const char *topic, int32_t partition, 
         return rc;
     watch_enter(consumer);
     part->paused = paused;
-    watch_leave(consumer);
+    watch_leave_changed(consumer);
     return 0;
 }
 
@@ -251,6 +251,8 @@ bus_poll(struct bus_consumer *consumer, struct bus_record *records, int max, int
     if (rc == 0 && timeout_ms != 0)
         rc = consumer_wait(consumer, records, max,
             timeout_ms < 0 ? INT64_MAX : clock_mono_ns() + (int64_t)timeout_ms * 1000000);
+    else if (rc == 0)
+        consumer_prepare(consumer);
     if (rc == 0 && __builtin_expect(consumer->watched, 0))
         watch_arm(consumer);
     watch_leave(consumer);

@@ -97,6 +97,10 @@ int consumer_wait(
 /** One round over the parts without waiting: as bus_poll() with timeout 0. */
 int consumer_round(struct bus_consumer *consumer, struct bus_record *records, int max);
 
+/** What there is time for when nothing is to be read: maps what a roll will need, without waiting.
+ */
+void consumer_prepare(struct bus_consumer *consumer);
+
 /** Fills a wait set; false when it does not hold all the words, so that sleeps must be short. */
 bool consumer_wait_set(const struct bus_consumer *consumer, struct wait_set *set);
 
@@ -120,6 +124,9 @@ watch_leave(struct bus_consumer *consumer)
     if (__builtin_expect(consumer->watched, 0))
         pthread_mutex_unlock(&consumer->lock);
 }
+
+/** Gives it back after a change of what there is to read: the watcher looks at once. */
+void watch_leave_changed(struct bus_consumer *consumer);
 
 /** A poll found nothing: the watcher shall say when that changes. Lock held. */
 void watch_arm(struct bus_consumer *consumer);

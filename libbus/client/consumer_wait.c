@@ -117,9 +117,8 @@ spin(struct bus_consumer *consumer, int64_t deadline_ns)
     return 0;
 }
 
-/* Things for which there is time before a sleep. */
-static void
-prepare(struct bus_consumer *consumer)
+void
+consumer_prepare(struct bus_consumer *consumer)
 {
     for (size_t i = 0; i < consumer->count; i++)
         attach_prefetch(&consumer->parts[i]->attachment);
@@ -137,7 +136,7 @@ consumer_wait(
     }
     for (;;) {
         int64_t until_ns = deadline_ns;
-        prepare(consumer);
+        consumer_prepare(consumer);
         wait_init(&set);
         wait_add_word(&set, &consumer->wake);
         bool whole = consumer_wait_set(consumer, &set);

@@ -17,6 +17,15 @@
 enum { SLEEP_MAX_MS = 1000 };
 
 void
+watch_leave_changed(struct bus_consumer *consumer)
+{
+    if (!consumer->watched)
+        return;
+    pthread_mutex_unlock(&consumer->lock);
+    wait_word_wake(&consumer->watch_word);
+}
+
+void
 watch_arm(struct bus_consumer *consumer)
 {
     if (consumer->armed)
@@ -55,6 +64,7 @@ watch(void *arg)
             raise_event(consumer);
             continue;
         }
+        consumer_prepare(consumer);
         if (!whole)
             until_ns = now_ns + INT64_C(2000000);
         pthread_mutex_unlock(&consumer->lock);

@@ -3,16 +3,13 @@
 #include "client/producer.h"
 #include "record/batch_header.h"
 #include "record/codec.h"
-#include "shm/flush.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     LOCK_WAIT_MS = 20,   /* for the append lock, before the stall is reported */
     RENEW_WAIT_MS = 500, /* for busd's answer, while others wait for the lane */
-    FLUSH_PAUSE_MS = 5,  /* between two tries to flush while busd is away */
     ROOM_WAIT_MS = 20,   /* for room, in the sending thread: busd reserves it in a few ms */
     ROOM_PAUSE_US = 100, /* between two looks for it */
     NOTES_MIN = 64,
@@ -73,6 +70,9 @@ lane_get(struct bus_topic *topic, int32_t partition)
     if (!lane) {
         lane = lane_new(topic, partition);
         atomic_store_explicit(&topic->lanes[partition], lane, memory_order_release);
+        /* Release: pairs with the acquire in producer.c's for_each_lane(). */
+        if (lane && partition >= atomic_load_explicit(&topic->lanes_end, memory_order_relaxed))
+            atomic_store_explicit(&topic->lanes_end, partition + 1, memory_order_release);
     }
     pthread_mutex_unlock(&topic->producer->lock);
     return lane;
@@ -139,11 +139,11 @@ look_at_rules(struct lane *lane)
 }
 
 static int
-open_mediated(struct lane *lane, int64_t deadline_ns)
+open_mediated(struct lane *lane, unsigned flags, int64_t deadline_ns)
 {
     struct bus *bus = lane->topic->producer->bus;
     if (!lane->built) {
-        int rc = build(lane, mediate_max_batch(bus, lane->topic->name, deadline_ns));
+        int rc = build(lane, mediate_max_batch(bus, lane->topic->name, flags, deadline_ns));
         if (rc < 0)
             return rc;
     }
@@ -153,39 +153,53 @@ open_mediated(struct lane *lane, int64_t deadline_ns)
 }
 
 static int
-open_direct(struct lane *lane, int64_t deadline_ns)
+open_direct(struct lane *lane, unsigned flags, int64_t deadline_ns)
 {
     lane->mode = LANE_DIRECT;
     ahead_start(lane->topic->producer);
     /* Attached while busd is there, so that a flush works when it is away. */
-    int rc = 0;
-    if (lane_must_flush(lane) && !lane->flusher_ready) {
-        rc = attach_renew(&lane->flusher, CONN_WAIT, deadline_ns);
-        lane->flusher_ready = rc >= 0;
-    }
+    int rc = lane_must_flush(lane) ? lane_flush_prepare(lane, flags, deadline_ns) : 0;
     if (rc >= 0 && builder_count(&lane->builder) == 0)
         rc = look_at_rules(lane);
     if (rc < 0)
         lane->mode = LANE_CLOSED;
-    return rc < 0 ? rc : 0;
+    return rc;
+}
+
+/* Attaches; whoever flushes for the lane hears of a view that is another one. */
+static int
+view(struct lane *lane, unsigned flags, int64_t deadline_ns)
+{
+    struct uuid before = lane->attachment.topic_id;
+    int rc = attach_renew(&lane->attachment, flags, deadline_ns);
+    if (rc == ATTACH_CHANGED)
+        /* Release: pairs with the load in lane_flush.c. */
+        atomic_fetch_add_explicit(&lane->views, 1, memory_order_release);
+    if (memcmp(&before, &lane->attachment.topic_id, sizeof before) != 0)
+        lane->flush_end = 0; /* what was not flushed went with the topic */
+    return rc;
 }
 
 int
-lane_open(struct lane *lane, int64_t deadline_ns)
+lane_open(struct lane *lane, unsigned flags, int64_t deadline_ns)
 {
+    if (atomic_load_explicit(&lane->topic->producer->closing, memory_order_relaxed))
+        return err_set(BUS_ERR_WRONG_STATE, "the producer is being closed");
     if (settings(lane)->direct == SETTING_DIRECT_NEVER)
-        return open_mediated(lane, deadline_ns);
-    int rc = attach_renew(&lane->attachment, CONN_WAIT, deadline_ns);
+        return open_mediated(lane, flags, deadline_ns);
+    int rc = view(lane, flags, deadline_ns);
+    if (rc == -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION)
+        topic_refresh(lane->topic, clock_mono_ns()); /* it may have been made anew, with fewer */
     if (rc < 0)
         return rc;
-    return rc == ATTACH_MEDIATED ? open_mediated(lane, deadline_ns)
-                                 : open_direct(lane, deadline_ns);
+    return rc == ATTACH_MEDIATED ? open_mediated(lane, flags, deadline_ns)
+                                 : open_direct(lane, flags, deadline_ns);
 }
 
 int
 lane_renew(struct lane *lane, int64_t deadline_ns)
 {
-    int rc = attach_renew(&lane->attachment, 0, deadline_ns);
+    int rc = view(lane, 0, deadline_ns);
     if (rc < 0) {
         lane->attachment.retry_ns = producer_coarse_ns() + RENEW_WAIT_MS * 1000000;
         return rc;
@@ -195,7 +209,7 @@ lane_renew(struct lane *lane, int64_t deadline_ns)
     attach_fini(&lane->attachment);
     attach_init(&lane->attachment, lane->topic->producer->bus, lane->topic->name, lane->partition,
         ATTACH_WRITE);
-    return open_mediated(lane, deadline_ns);
+    return open_mediated(lane, 0, deadline_ns);
 }
 
 void
@@ -204,6 +218,48 @@ lane_refresh(struct lane *lane, int64_t now_ns)
     struct attachment *attachment = &lane->attachment;
     if (__builtin_expect(attach_stale(attachment), 0) && now_ns >= attachment->retry_ns)
         (void)lane_renew(lane, clock_mono_ns() + RENEW_WAIT_MS * 1000000);
+}
+
+bool
+lane_is_final(int rc)
+{
+    switch (-rc) {
+    case BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION:
+    case BUS_ERR_PARTITION_OFFLINE:
+    case BUS_ERR_DISK_FULL:
+        return true;
+    case BUS_ERR_NOT_LEADER_OR_FOLLOWER:
+    case BUS_ERR_UNKNOWN_TOPIC_ID:
+    case BUS_ERR_CORRUPT_MESSAGE:
+        return false;
+    default:
+        return !bus_err_retriable(rc);
+    }
+}
+
+void
+lane_report_stall(struct lane *lane)
+{
+    const struct attachment *attachment = &lane->attachment;
+    struct report_stall_request request = {.topic_id = attachment->topic_id,
+        .partition = lane->partition,
+        .generation = (int32_t)attachment->generation,
+        .owner = (int32_t)atomic_load_explicit(
+            &attachment->view.control->append_lock, memory_order_relaxed)};
+    (void)conn_start(
+        lane->topic->producer->bus->conn, API_REPORT_STALL, &request, NULL, NULL, NULL);
+}
+
+void
+lane_appended(struct lane *lane, int64_t end, int64_t now_ns)
+{
+    lane->no_room_ns = 0;
+    if (lane_must_flush(lane))
+        lane->flush_end = end;
+    struct bus_topic *topic = lane->topic;
+    if (__builtin_expect(
+            now_ns >= atomic_load_explicit(&topic->refresh_ns, memory_order_relaxed), 0))
+        topic_refresh(topic, now_ns);
 }
 
 int
@@ -215,8 +271,7 @@ lane_append(struct lane *lane, const struct append_batch *batch, struct append_r
         return APPEND_FENCED;
     int rc = shm_append(&lane->attachment.view, batch, now_ns + LOCK_WAIT_MS * 1000000, result);
     if (__builtin_expect(rc == APPEND_DONE, 1)) {
-        lane->appended_end = result->base_offset + batch->offsets;
-        lane->no_room_ns = 0;
+        lane_appended(lane, result->base_offset + batch->offsets, now_ns);
         ahead_note(lane, batch->size_bytes);
         /* The spare is mapped while busd is there to give it: a roll must not need busd. */
         attach_prefetch(&lane->attachment);
@@ -352,6 +407,7 @@ wrap(struct lane *lane, bool told)
     parcel->records = (uint32_t)builder_count(&lane->builder);
     parcel->timestamp_ms = lane->builder.base_timestamp;
     if (told) {
+        parcel_charge(parcel, sizeof *parcel + lane->note_capacity * sizeof *fresh);
         parcel->notes = lane->notes;
         lane->notes = fresh;
         lane->note_capacity = NOTES_MIN;
@@ -419,10 +475,8 @@ queue(struct lane *lane, const void *bytes, size_t size, struct send_waiter *wai
         return give_up(lane, err_no_memory(), waiter);
     }
     memcpy(copy, bytes, size);
-    parcel->bytes = copy;
-    parcel->size = size;
+    parcel_load(parcel, copy, size);
     parcel->waiter = waiter;
-    atomic_fetch_add_explicit(&producer->queued_bytes, size, memory_order_relaxed);
     sender_wake(lane, 0);
     return LANE_QUEUED;
 }
@@ -439,9 +493,9 @@ move_sticky(struct lane *lane)
             (lane->partition + 1) % count, memory_order_relaxed, memory_order_relaxed);
 }
 
-/* Failures of a first try that are final: another try would end the same. */
+/* Failures of a first try after which a second would end the same. */
 static bool
-is_final(int rc)
+is_hopeless(int rc)
 {
     switch (-rc) {
     case BUS_ERR_MESSAGE_TOO_LARGE:
@@ -489,7 +543,7 @@ dispatch(struct lane *lane, struct send_waiter *waiter, struct bus_delivery *del
     rc = append_patiently(lane, &batch, &result);
     if (__builtin_expect(rc == APPEND_DONE, 1))
         return appended(lane, &result, waiter, delivery);
-    if (rc < 0 && is_final(rc))
+    if (rc < 0 && is_hopeless(rc))
         return give_up(lane, err_prefix(rc, "%s-%d", lane->topic->name, lane->partition), waiter);
     return queue(lane, bytes, size, waiter);
 }
@@ -514,71 +568,25 @@ lane_send(struct lane *lane)
         (void)lane_send_waiting(lane, NULL, NULL);
 }
 
-/* ---- flush ---------------------------------------------------------------------------------- */
-
-/* One look at the flush. Returns 0, -TIMED_OUT, or a failure. */
-static int
-flush_once(struct lane *lane, int64_t end, int64_t deadline_ns)
-{
-    struct attachment *flusher = &lane->flusher;
-    int rc = 0;
-    if (!flusher->mapped)
-        rc = attach_renew(flusher, CONN_WAIT, deadline_ns);
-    else if (attach_stale(flusher))
-        rc = attach_renew(flusher, 0, clock_mono_ns() + RENEW_WAIT_MS * INT64_C(1000000));
-    if (rc == ATTACH_MEDIATED)
-        return err_set(BUS_ERR_TOPIC_AUTHORIZATION_FAILED,
-            "the permission to write %s directly was taken away", lane->topic->name);
-    if (!flusher->mapped)
-        return rc;
-    attach_prefetch(flusher);
-    rc = shm_flush(&flusher->view, end, deadline_ns);
-    if (rc == FLUSH_TIMED_OUT)
-        return err_set(BUS_ERR_TIMED_OUT, "it was not flushed in time");
-    if (rc != FLUSH_FENCED && rc != -BUS_ERR_NOT_LEADER_OR_FOLLOWER &&
-        rc != -BUS_ERR_UNKNOWN_TOPIC_ID && rc != -BUS_ERR_CORRUPT_MESSAGE)
-        return rc;
-    rc = attach_renew(flusher, CONN_WAIT, deadline_ns);
-    return rc < 0 ? rc : -BUS_ERR_NOT_LEADER_OR_FOLLOWER;
-}
-
-/* Whether another try may help: busd was away when a segment was needed, or the generation ended.
- * A failed flush itself is final. */
-static bool
-flush_again(int rc)
-{
-    return rc < 0 && rc != -BUS_ERR_TIMED_OUT && rc != -BUS_ERR_KAFKA_STORAGE_ERROR &&
-           rc != -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION && bus_err_retriable(rc);
-}
-
-static int
-flush_view(struct lane *lane, int64_t end, int64_t deadline_ns)
-{
-    for (;;) {
-        int rc = flush_once(lane, end, deadline_ns);
-        if (!flush_again(rc) || clock_mono_ns() >= deadline_ns)
-            return err_prefix(flush_again(rc) ? -BUS_ERR_TIMED_OUT : rc, "%s-%d", lane->topic->name,
-                lane->partition);
-        struct timespec pause = {.tv_nsec = FLUSH_PAUSE_MS * 1000000};
-        nanosleep(&pause, NULL);
-    }
-}
-
 int
-lane_flush(struct lane *lane, int64_t end, int64_t deadline_ns)
+lane_abandon(struct lane *lane)
 {
-    struct timespec until = {
-        .tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
-    if (pthread_mutex_clocklock(&lane->flush_lock, CLOCK_MONOTONIC, &until) != 0)
-        return err_set(
-            BUS_ERR_TIMED_OUT, "%s-%d was not flushed in time", lane->topic->name, lane->partition);
+    struct bus_producer *producer = lane->topic->producer;
     int rc = 0;
-    if (lane->flushed_end < end) {
-        rc = flush_view(lane, end, deadline_ns);
-        int64_t durable = rc == 0 ? shm_durable_offset(&lane->flusher.view) : 0;
-        if (rc == 0)
-            lane->flushed_end = durable > end ? durable : end;
+    lane->mode = LANE_CLOSED;
+    int late = err_set(BUS_ERR_TIMED_OUT, "%s-%d: the producer was closed before it was delivered",
+        lane->topic->name, lane->partition);
+    for (struct parcel *parcel = lane->queue.head; parcel; parcel = parcel->next) {
+        if (parcel->state == PARCEL_IN_FLIGHT)
+            conn_cancel(producer->bus->conn, parcel->call);
+        if (parcel->state != PARCEL_DONE)
+            parcel_finish(parcel, rc = late);
     }
-    pthread_mutex_unlock(&lane->flush_lock);
+    /* What a callback has sent while we were closing. */
+    if (lane->built && builder_count(&lane->builder) > 0) {
+        rc = give_up(lane, late, NULL);
+        builder_reset(&lane->builder, &producer->builder_options);
+    }
+    parcel_collect(lane);
     return rc;
 }

@@ -10,7 +10,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { ROOM_PAUSE_MS = 2, STALL_PAUSE_MS = 10, RENEW_WAIT_MS = 500 };
+enum {
+    LOCK_WAIT_MS = 20, /* for the append lock, before the stall is reported */
+    ROOM_PAUSE_MS = 2, /* between two tries */
+    RENEW_WAIT_MS = 500,
+};
+
+/* Outcome of try_room(). */
+enum { ROOM_LATER = 1 };
 
 /* What lies behind bus_loan.owner. A direct loan holds the lane's lock and the append lock. */
 struct loan {
@@ -31,9 +38,9 @@ wrong_size(size_t key_size, size_t value_size)
 }
 
 static void
-pause_ms(int64_t ms)
+rest(void)
 {
-    struct timespec pause = {.tv_nsec = ms * 1000000};
+    struct timespec pause = {.tv_nsec = ROOM_PAUSE_MS * 1000000};
     nanosleep(&pause, NULL);
 }
 
@@ -51,14 +58,14 @@ write_frame(const struct loan *loan, const void *key, size_t key_size, size_t va
     return batch_single_begin(loan->bytes, &single);
 }
 
-/* One try for room in the log. 0: there it is; 1: the caller tries again; or a failure. */
+/* One try for room in the log. 0: there it is; ROOM_LATER: another may help; or a failure. */
 static int
 try_room(struct loan *loan)
 {
     struct lane *lane = loan->lane;
     int64_t now_ns = clock_mono_ns();
     int rc = shm_loan_begin(
-        &lane->attachment.view, loan->size, now_ns + STALL_PAUSE_MS * 2000000, &loan->room);
+        &lane->attachment.view, loan->size, now_ns + LOCK_WAIT_MS * 1000000, &loan->room);
     if (rc == APPEND_BUSY && attach_fenced(&lane->attachment))
         rc = APPEND_FENCED;
     switch (rc) {
@@ -67,24 +74,23 @@ try_room(struct loan *loan)
         return 0;
     case APPEND_NO_ROOM:
         err_set(BUS_ERR_DISK_FULL, "no room in the log: the disk is full, or busd is away");
-        pause_ms(ROOM_PAUSE_MS);
-        return 1;
-    case APPEND_FENCED:
-        rc = lane_renew(lane, now_ns + RENEW_WAIT_MS * INT64_C(1000000));
-        return rc < 0 && !bus_err_retriable(rc) ? rc : 1;
-    case APPEND_BUSY: {
-        struct report_stall_request request = {.topic_id = lane->attachment.topic_id,
-            .partition = lane->partition,
-            .generation = (int32_t)lane->attachment.generation};
-        (void)conn_start(
-            lane->topic->producer->bus->conn, API_REPORT_STALL, &request, NULL, NULL, NULL);
+        return ROOM_LATER;
+    case APPEND_BUSY:
+        lane_report_stall(lane);
         err_set(BUS_ERR_REQUEST_TIMED_OUT, "another writer holds the append lock");
-        pause_ms(STALL_PAUSE_MS);
-        return 1;
-    }
+        return ROOM_LATER;
+    case APPEND_FENCED:
+    case -BUS_ERR_NOT_LEADER_OR_FOLLOWER:
+    case -BUS_ERR_UNKNOWN_TOPIC_ID:
+    case -BUS_ERR_CORRUPT_MESSAGE:
+        rc = lane_renew(lane, now_ns + RENEW_WAIT_MS * INT64_C(1000000));
+        break;
     default:
-        return rc;
+        break;
     }
+    if (rc == -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION)
+        lane->mode = LANE_CLOSED; /* the next call finds the one that was created anew */
+    return rc == 0 || !lane_is_final(rc) ? ROOM_LATER : rc;
 }
 
 /* Waits until nothing of this lane is left to send, so that the loan's record keeps its place. */
@@ -95,7 +101,7 @@ await_queue(struct lane *lane, int64_t deadline_ns)
         if (clock_mono_ns() >= deadline_ns)
             return err_set(BUS_ERR_QUEUE_FULL, "earlier records still wait for the log");
         pthread_mutex_unlock(&lane->lock);
-        pause_ms(ROOM_PAUSE_MS);
+        rest();
         pthread_mutex_lock(&lane->lock);
     }
     return 0;
@@ -111,10 +117,10 @@ lend_direct(struct loan *loan)
     if (rc < 0)
         return rc;
     lane_refresh(lane, producer_coarse_ns());
-    do
-        rc = lane->mode == LANE_DIRECT ? try_room(loan) : 0;
-    while (rc == 1 && clock_mono_ns() < deadline_ns);
-    if (rc == 1)
+    while ((rc = lane->mode == LANE_DIRECT ? try_room(loan) : 0) == ROOM_LATER &&
+           clock_mono_ns() < deadline_ns)
+        rest();
+    if (rc == ROOM_LATER)
         return err_prefix(-BUS_ERR_QUEUE_FULL, "%s-%d", lane->topic->name, lane->partition);
     loan->direct = rc == 0 && lane->mode == LANE_DIRECT;
     return rc;
@@ -190,7 +196,7 @@ commit_direct(struct loan *loan, struct bus_delivery *delivery)
     }
     int rc = shm_loan_commit(&lane->attachment.view, &loan->room, 1);
     if (rc == 0)
-        lane->appended_end = offset + 1;
+        lane_appended(lane, offset + 1, producer_coarse_ns());
     bool flush = rc == 0 && lane_must_flush(lane);
     pthread_mutex_unlock(&lane->lock);
     *delivery = (struct bus_delivery){.partition = lane->partition,
@@ -216,13 +222,11 @@ commit_mediated(struct loan *loan, struct bus_delivery *delivery)
     lane_send(lane);
     struct parcel *parcel = parcel_add(lane, PARCEL_WAITING);
     if (parcel) {
-        parcel->bytes = loan->bytes;
-        parcel->size = loan->size;
+        parcel_load(parcel, loan->bytes, loan->size);
         parcel->records = 1;
         parcel->timestamp_ms = loan->timestamp_ms;
         parcel->waiter = &waiter;
         loan->bytes = NULL;
-        atomic_fetch_add_explicit(&producer->queued_bytes, loan->size, memory_order_relaxed);
         sender_wake(lane, 0);
     }
     pthread_mutex_unlock(&lane->lock);

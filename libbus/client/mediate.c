@@ -40,12 +40,15 @@ mediate_start(struct parcel *parcel)
         .index = lane->partition, .records = {.data = parcel->bytes, .len = (int32_t)parcel->size}};
     struct produce_request_topic topic = {
         .name = lane->topic->name, .partition_data = &partition, .partition_data_count = 1};
-    struct produce_request request = {
-        .acks = settings->acks == SETTING_ACKS_ALL ? ACKS_ALL_ON_WIRE : (int16_t)settings->acks,
+    /* Beside a lane that appends itself, nothing may be sent before the batch is in the log. */
+    bool blind = settings->acks == SETTING_ACKS_NONE && lane->mode == LANE_MEDIATED;
+    struct produce_request request = {.acks = settings->acks == SETTING_ACKS_ALL ? ACKS_ALL_ON_WIRE
+                                              : blind                            ? 0
+                                                                                 : 1,
         .timeout_ms = (int32_t)settings->request_timeout_ms,
         .topic_data = &topic,
         .topic_data_count = 1};
-    if (settings->acks == SETTING_ACKS_NONE) {
+    if (blind) {
         int rc = conn_post(producer->bus->conn, API_PRODUCE, &request);
         if (rc == 0)
             parcel_finish(parcel, 0);
@@ -123,7 +126,7 @@ mediate_answered(struct parcel *parcel, int64_t now_ns)
 }
 
 uint32_t
-mediate_max_batch(struct bus *bus, const char *topic, int64_t deadline_ns)
+mediate_max_batch(struct bus *bus, const char *topic, unsigned flags, int64_t deadline_ns)
 {
     const char *name = "max.message.bytes";
     struct describe_configs_request_resource resource = {.resource_type = RESOURCE_TOPIC,
@@ -133,7 +136,7 @@ mediate_max_batch(struct bus *bus, const char *topic, int64_t deadline_ns)
     struct describe_configs_request request = {.resources = &resource, .resources_count = 1};
     struct conn_reply *reply;
     int rc = conn_call(
-        bus->conn, API_DESCRIBE_CONFIGS, &request, CONN_WAIT | CONN_AGAIN, deadline_ns, &reply);
+        bus->conn, API_DESCRIBE_CONFIGS, &request, flags | CONN_AGAIN, deadline_ns, &reply);
     if (rc < 0)
         return MAX_MESSAGE_DEFAULT;
     const struct describe_configs_response *answer = reply->message;

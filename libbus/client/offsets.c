@@ -34,7 +34,7 @@ offsets_find(struct bus *bus, const struct offset_query *query, int64_t deadline
         .timeout_ms = (int32_t)bus->settings.request_timeout_ms};
     struct conn_reply *reply;
     int rc = conn_call(
-        bus->conn, API_LIST_OFFSETS, &request, CONN_WAIT | CONN_AGAIN, deadline_ns, &reply);
+        bus->conn, API_LIST_OFFSETS, &request, CONN_RESTART | CONN_AGAIN, deadline_ns, &reply);
     if (rc < 0)
         return err_prefix(rc, "%s-%d", query->topic, query->partition);
     const struct list_offsets_response *answer = reply->message;
@@ -116,8 +116,8 @@ find_leader(struct bus *bus, const char *topic, int32_t partition, int64_t deadl
     struct metadata_request_topic wanted = {.name = topic};
     struct metadata_request request = {.topics = &wanted, .topics_count = 1};
     struct conn_reply *reply;
-    int rc =
-        conn_call(bus->conn, API_METADATA, &request, CONN_WAIT | CONN_AGAIN, deadline_ns, &reply);
+    int rc = conn_call(
+        bus->conn, API_METADATA, &request, CONN_RESTART | CONN_AGAIN, deadline_ns, &reply);
     if (rc < 0)
         return err_prefix(rc, "topic %s", topic);
     const struct metadata_response *answer = reply->message;
@@ -151,7 +151,7 @@ bus_partition_state(
         return rc;
     struct attachment attachment;
     attach_init(&attachment, bus, topic, partition, ATTACH_READ);
-    rc = attach_renew(&attachment, CONN_WAIT, deadline_ns);
+    rc = attach_renew(&attachment, CONN_RESTART | CONN_AGAIN, deadline_ns);
     if (rc == ATTACH_DONE)
         rc = state_of_page(&attachment, state);
     attach_fini(&attachment);
@@ -172,8 +172,10 @@ bus_records_delete(struct bus *bus, const char *topic, int32_t partition, int64_
         .topics_count = 1,
         .timeout_ms = (int32_t)bus->settings.request_timeout_ms};
     struct conn_reply *reply;
-    int rc = conn_call(bus->conn, API_DELETE_RECORDS, &request, CONN_WAIT | CONN_AGAIN,
-        bus_request_deadline_ns(bus), &reply);
+    /* A second time it would also take what came in between. */
+    unsigned flags = CONN_RESTART | (offset == BUS_OFFSET_END ? CONN_ACTS : CONN_AGAIN);
+    int rc = conn_call(
+        bus->conn, API_DELETE_RECORDS, &request, flags, bus_request_deadline_ns(bus), &reply);
     if (rc < 0)
         return err_prefix(rc, "%s-%d", topic, partition);
     const struct delete_records_response *answer = reply->message;

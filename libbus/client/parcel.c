@@ -47,6 +47,30 @@ parcel_set(struct parcel *parcel, enum parcel_state state)
     parcel->state = state;
 }
 
+void
+parcel_charge(struct parcel *parcel, size_t bytes)
+{
+    struct bus_producer *producer = parcel->lane->topic->producer;
+    parcel->charged += bytes;
+    atomic_fetch_add_explicit(&producer->queued_bytes, bytes, memory_order_relaxed);
+}
+
+static void
+discharge(struct parcel *parcel, size_t bytes)
+{
+    struct bus_producer *producer = parcel->lane->topic->producer;
+    parcel->charged -= bytes;
+    atomic_fetch_sub_explicit(&producer->queued_bytes, bytes, memory_order_relaxed);
+}
+
+void
+parcel_load(struct parcel *parcel, uint8_t *bytes, size_t size)
+{
+    parcel->bytes = bytes;
+    parcel->size = size;
+    parcel_charge(parcel, size);
+}
+
 /* The memory of a batch comes back; those who wait for room hear of it. */
 static void
 drop_bytes(struct parcel *parcel)
@@ -56,7 +80,7 @@ drop_bytes(struct parcel *parcel)
     struct bus_producer *producer = parcel->lane->topic->producer;
     free(parcel->bytes);
     parcel->bytes = NULL;
-    atomic_fetch_sub_explicit(&producer->queued_bytes, parcel->size, memory_order_relaxed);
+    discharge(parcel, parcel->size);
     pthread_mutex_lock(&producer->lock);
     pthread_cond_broadcast(&producer->moved);
     pthread_mutex_unlock(&producer->lock);
@@ -135,6 +159,7 @@ static void
 parcel_free(struct parcel *parcel)
 {
     MUST(!parcel->bytes);
+    discharge(parcel, parcel->charged);
     conn_reply_free(&parcel->reply);
     free(parcel->notes);
     free(parcel->text);
@@ -181,6 +206,8 @@ tell_callback(struct bus_producer *producer, const struct parcel *parcel)
             .partition = parcel->lane->partition,
             .offset = parcel->base_offset < 0 ? -1 : parcel->base_offset + i,
             .timestamp_ms = time_of(parcel, parcel->notes[i].timestamp_ms)};
+        if (parcel->rc < 0)
+            err_set((enum bus_err) - parcel->rc, "%s", text_of(parcel));
         producer->delivered(producer->delivered_context, parcel->notes[i].opaque, &delivery);
     }
 }
@@ -190,6 +217,9 @@ producer_deliver(struct bus_producer *producer)
 {
     if (!producer->delivered)
         return;
+    /* What the callbacks do is not what the caller is told about. */
+    char text[ERR_TEXT_BYTES_MAX];
+    memcpy(text, err_text(), sizeof text);
     pthread_mutex_lock(&producer->lock);
     bool mine = !producer->delivering;
     while (mine && producer->finished.head) {
@@ -203,12 +233,14 @@ producer_deliver(struct bus_producer *producer)
         tell_callback(producer, parcel);
         pthread_mutex_lock(&producer->lock);
         parcel->lane->delivered++;
-        pthread_cond_broadcast(&producer->moved);
         parcel_free(parcel);
+        pthread_cond_broadcast(&producer->moved);
     }
     if (mine)
         producer->delivering = false;
     pthread_mutex_unlock(&producer->lock);
+    if (strcmp(text, err_text()) != 0)
+        err_set(BUS_ERR_UNKNOWN_SERVER_ERROR, "%s", text);
 }
 
 /* A callback that sends must not wait for what only its return can move. producer->lock held. */

@@ -150,6 +150,8 @@ passes(int rc)
     case BUS_ERR_NETWORK_EXCEPTION:
     case BUS_ERR_REQUEST_TIMED_OUT:
     case BUS_ERR_RESOURCE_NOT_FOUND:
+    case BUS_ERR_LEADER_NOT_AVAILABLE:
+    case BUS_ERR_NOT_LEADER_OR_FOLLOWER:
         return true;
     default:
         return false;
@@ -197,8 +199,9 @@ static int
 damaged(struct part *part, int64_t next_offset, int rc)
 {
     int64_t position = part->position;
-    err_prefix(rc, "damaged batch at offset %lld, go on behind it at %lld", (long long)position,
-        (long long)next_offset);
+    if (rc != -BUS_ERR_NO_MEMORY)
+        err_prefix(rc, "damaged batch at offset %lld, go on behind it at %lld", (long long)position,
+            (long long)next_offset);
     go_to(part, position);
     return tell(part, rc);
 }

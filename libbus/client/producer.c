@@ -2,7 +2,6 @@
 #include "client/producer.h"
 
 #include "base/clock.h"
-#include "client/metadata.h"
 #include "record/codec.h"
 
 #include <errno.h>
@@ -62,114 +61,10 @@ bus_producer_partition_by(
     producer->partitioner_context = context;
 }
 
-/* ---- topics --------------------------------------------------------------------------------- */
-
-static struct bus_topic *
-find_topic(const struct bus_producer *producer, const char *name)
-{
-    struct bus_topic *topic = producer->topics;
-    while (topic && strcmp(topic->name, name) != 0)
-        topic = topic->next;
-    return topic;
-}
-
-static void
-topic_free(struct bus_topic *topic)
-{
-    for (int32_t i = 0; topic->lanes && i < PRODUCER_PARTITIONS_MAX; i++) {
-        struct lane *lane = atomic_load_explicit(&topic->lanes[i], memory_order_relaxed);
-        lane_free(&lane);
-    }
-    free(topic->lanes);
-    free(topic->name);
-    free(topic);
-}
-
-static struct bus_topic *
-topic_new(struct bus_producer *producer, const char *name, int32_t partitions)
-{
-    struct bus_topic *topic = calloc(1, sizeof *topic);
-    if (!topic) {
-        err_no_memory();
-        return NULL;
-    }
-    topic->producer = producer;
-    topic->name = strdup(name);
-    topic->lanes = calloc(PRODUCER_PARTITIONS_MAX, sizeof topic->lanes[0]);
-    if (!topic->name || !topic->lanes) {
-        topic_free(topic);
-        err_no_memory();
-        return NULL;
-    }
-    atomic_store_explicit(&topic->partitions, partitions, memory_order_relaxed);
-    /* Producers that start together should not all start at partition 0. */
-    atomic_store_explicit(
-        &topic->sticky, (int32_t)(clock_mono_ns() / 1000 % partitions), memory_order_relaxed);
-    return topic;
-}
-
-/* Adds the topic, unless another thread was faster. Takes `fresh`. */
-static int
-add_topic(struct bus_producer *producer, struct bus_topic *fresh, struct bus_topic **topic)
-{
-    pthread_mutex_lock(&producer->lock);
-    struct bus_topic *known = find_topic(producer, fresh->name);
-    bool full = !known && producer->topic_count >= PRODUCER_TOPICS_MAX;
-    if (!known && !full) {
-        fresh->next = producer->topics;
-        producer->topics = fresh;
-        producer->topic_count++;
-        known = fresh;
-        fresh = NULL;
-    }
-    pthread_mutex_unlock(&producer->lock);
-    if (fresh)
-        topic_free(fresh);
-    if (full)
-        return err_set(
-            BUS_ERR_LIMIT_REACHED, "a producer has at most %d topics", PRODUCER_TOPICS_MAX);
-    *topic = known;
-    return 0;
-}
-
-static int
-look_up(struct bus_producer *producer, const char *name, int32_t *partitions)
-{
-    struct metadata_topic found;
-    int rc = metadata_find(producer->bus, name, producer->settings.allow_auto_create_topics,
-        bus_request_deadline_ns(producer->bus), &found);
-    if (rc < 0)
-        return rc;
-    *partitions =
-        found.partitions < PRODUCER_PARTITIONS_MAX ? found.partitions : PRODUCER_PARTITIONS_MAX;
-    return 0;
-}
-
-int
-bus_producer_topic(struct bus_producer *producer, const char *name, struct bus_topic **topic)
-{
-    pthread_mutex_lock(&producer->lock);
-    *topic = find_topic(producer, name);
-    pthread_mutex_unlock(&producer->lock);
-    if (*topic)
-        return 0;
-    int32_t partitions;
-    int rc = look_up(producer, name, &partitions);
-    if (rc < 0)
-        return rc;
-    struct bus_topic *fresh = topic_new(producer, name, partitions);
-    return fresh ? add_topic(producer, fresh, topic) : -BUS_ERR_NO_MEMORY;
-}
-
-int32_t
-bus_topic_partitions(const struct bus_topic *topic)
-{
-    return atomic_load_explicit(&topic->partitions, memory_order_relaxed);
-}
-
 /* ---- flush and close ------------------------------------------------------------------------ */
 
-/* Calls `visit` for every lane; stops at the first failure. */
+/* Calls `visit` for every lane. Returns the first failure: one lane's trouble is not the others'.
+ */
 static int
 for_each_lane(struct bus_producer *producer, int (*visit)(struct lane *lane, int64_t deadline_ns),
     int64_t deadline_ns)
@@ -177,17 +72,21 @@ for_each_lane(struct bus_producer *producer, int (*visit)(struct lane *lane, int
     pthread_mutex_lock(&producer->lock);
     struct bus_topic *topic = producer->topics;
     pthread_mutex_unlock(&producer->lock);
+    char text[ERR_TEXT_BYTES_MAX];
+    int first = 0;
     /* Topics are added in front and never removed, so the rest of the list does not change. */
     for (; topic; topic = topic->next) {
-        int32_t count = bus_topic_partitions(topic);
-        for (int32_t i = 0; i < count; i++) {
+        int32_t end = atomic_load_explicit(&topic->lanes_end, memory_order_acquire);
+        for (int32_t i = 0; i < end; i++) {
             struct lane *lane = atomic_load_explicit(&topic->lanes[i], memory_order_acquire);
             int rc = lane ? visit(lane, deadline_ns) : 0;
-            if (rc < 0)
-                return rc;
+            if (rc < 0 && first == 0) {
+                first = rc;
+                memcpy(text, err_text(), sizeof text);
+            }
         }
     }
-    return 0;
+    return first == 0 ? 0 : err_set((enum bus_err) - first, "%s", text);
 }
 
 static int
@@ -234,10 +133,17 @@ finish_lane(struct lane *lane, int64_t deadline_ns)
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&lane->lock);
-    bool flush = lane_must_flush(lane);
-    int64_t end = lane->appended_end;
+    int64_t end = lane->flush_end;
     pthread_mutex_unlock(&lane->lock);
-    return flush && end > 0 ? lane_flush(lane, end, deadline_ns) : 0;
+    rc = end > 0 ? lane_flush(lane, end, deadline_ns) : 0;
+    if (rc < 0 && rc != -BUS_ERR_TIMED_OUT) {
+        /* It is told once. */
+        pthread_mutex_lock(&lane->lock);
+        if (lane->flush_end == end)
+            lane->flush_end = 0;
+        pthread_mutex_unlock(&lane->lock);
+    }
+    return rc;
 }
 
 static int64_t
@@ -269,15 +175,25 @@ abandon_lane(struct lane *lane, int64_t deadline_ns)
 {
     (void)deadline_ns;
     pthread_mutex_lock(&lane->lock);
-    for (struct parcel *parcel = lane->queue.head; parcel; parcel = parcel->next) {
-        if (parcel->state == PARCEL_IN_FLIGHT)
-            conn_cancel(lane->topic->producer->bus->conn, parcel->call);
-        if (parcel->state != PARCEL_DONE)
-            parcel_finish(parcel, not_in_time(lane));
-    }
-    parcel_collect(lane);
+    int rc = lane_abandon(lane);
     pthread_mutex_unlock(&lane->lock);
-    return 0;
+    return rc;
+}
+
+static void
+release(struct bus_producer *producer)
+{
+    while (producer->topics) {
+        struct bus_topic *next = producer->topics->next;
+        topic_free(producer->topics);
+        producer->topics = next;
+    }
+    pthread_cond_destroy(&producer->work);
+    pthread_cond_destroy(&producer->moved);
+    pthread_mutex_destroy(&producer->lock);
+    pthread_cond_destroy(&producer->ahead_work);
+    pthread_mutex_destroy(&producer->ahead_lock);
+    free(producer);
 }
 
 int
@@ -290,20 +206,16 @@ bus_producer_close(struct bus_producer **producer, int timeout_ms)
     int rc = bus_flush(old, timeout_ms);
     char text[ERR_TEXT_BYTES_MAX];
     memcpy(text, err_text(), sizeof text);
+    /* A callback may still send: that fails from here on. */
+    atomic_store_explicit(&old->closing, true, memory_order_relaxed);
     sender_stop(old);
     ahead_stop(old);
-    for_each_lane(old, abandon_lane, 0);
-    producer_deliver(old);
-    while (old->topics) {
-        struct bus_topic *next = old->topics->next;
-        topic_free(old->topics);
-        old->topics = next;
+    int late = for_each_lane(old, abandon_lane, 0);
+    if (late < 0 && rc == 0) {
+        rc = late;
+        memcpy(text, err_text(), sizeof text);
     }
-    pthread_cond_destroy(&old->work);
-    pthread_cond_destroy(&old->moved);
-    pthread_mutex_destroy(&old->lock);
-    pthread_cond_destroy(&old->ahead_work);
-    pthread_mutex_destroy(&old->ahead_lock);
-    free(old);
+    producer_deliver(old);
+    release(old);
     return rc < 0 ? err_set((enum bus_err) - rc, "%s", text) : 0;
 }

@@ -57,6 +57,7 @@ struct parcel {
     enum parcel_state state;
     uint8_t *bytes; /* owned; NULL once it is in the log */
     size_t size;
+    size_t charged; /* to buffer.memory */
     uint32_t records;
     int32_t attempts;         /* that failed */
     int64_t deadline_ns;      /* delivery.timeout.ms */
@@ -100,19 +101,20 @@ struct lane {
     struct parcel_list queue; /* in the order of sending */
     int unsent;               /* of them WAITING or IN_FLIGHT: nothing may overtake them */
     int in_flight;
-    int64_t no_room_ns;   /* since when the log has had no room for us; 0: it has */
-    int64_t appended_end; /* behind the last record that this lane appended */
-    uint64_t created;     /* parcels */
+    int64_t no_room_ns; /* since when the log has had no room for us; 0: it has */
+    int64_t flush_end;  /* behind the last record of this lane that acks wants flushed; 0: none */
+    uint64_t created;   /* parcels */
 
     int64_t appended_bytes;  /* in its life */
     size_t unlooked_bytes;   /* since the last look at the pages ahead */
     bool ahead_asked;        /* the thread that brings in pages has this lane to do */
     struct lane *next_ahead; /* in its list; under producer->ahead_lock */
 
-    pthread_mutex_t flush_lock; /* taken alone: `flusher` and `flushed_end` */
+    _Atomic uint32_t views; /* how often `attachment` came to another generation or topic */
+
+    pthread_mutex_t flush_lock; /* the next two; waited for with no other lock held */
     struct attachment flusher;  /* a second view, since a flush runs beside appends */
-    bool flusher_ready;
-    int64_t flushed_end;
+    uint32_t flusher_views;     /* `views` when it was attached */
 
     /* Under producer->lock. */
     struct lane *next_work; /* in the list of the sender */
@@ -127,8 +129,12 @@ struct bus_topic {
     char *name;
     _Atomic int32_t partitions;
     _Atomic int32_t sticky;        /* where records without key go */
-    _Atomic int64_t refresh_ms;    /* wall clock: no look for more partitions before this */
+    _Atomic int64_t look_ns;       /* no look for a partition that is missing before this */
+    _Atomic int64_t refresh_ns;    /* when to look for more of them anyway */
+    _Atomic bool refreshing;       /* that look is under way */
+    uint64_t refresh_call;         /* it, or the last one */
     _Atomic(struct lane *) *lanes; /* PRODUCER_PARTITIONS_MAX places; made on first use */
+    _Atomic int32_t lanes_end;     /* behind the last one made */
 };
 
 struct bus_producer {
@@ -140,7 +146,8 @@ struct bus_producer {
     void *partitioner_context;
     struct builder_options builder_options;
     int64_t linger_ns;
-    _Atomic size_t queued_bytes; /* in parcels */
+    _Atomic size_t queued_bytes; /* that parcels are charged for */
+    _Atomic bool closing;        /* no lane opens any more */
 
     pthread_mutex_t ahead_lock; /* a leaf: the thread that brings in pages, and its list */
     pthread_cond_t ahead_work;
@@ -167,6 +174,20 @@ struct bus_producer {
     char first_text[ERR_TEXT_BYTES_MAX];
 };
 
+/* ---- topic.c ---- */
+
+/** Frees a topic and its lanes, whose queues are empty. */
+void topic_free(struct bus_topic *topic);
+
+/**
+ * Looks for a partition that is not there as far as we know. Returns 0 when it is there now, or a
+ * failure. Thread: any. Blocks: request.timeout.ms.
+ */
+int topic_look(struct bus_topic *topic, int32_t partition);
+
+/** Asks for the number of partitions without waiting. Thread: any, a lane's lock may be held. */
+void topic_refresh(struct bus_topic *topic, int64_t now_ns);
+
 /* ---- lane.c ---- */
 
 /** The lane of a partition below the topic's count, made on first use; NULL: NO_MEMORY. */
@@ -176,10 +197,11 @@ struct lane *lane_get(struct bus_topic *topic, int32_t partition);
 void lane_free(struct lane **lane);
 
 /**
- * Makes a closed lane ready: attaches, or finds that it must go through the socket. Lock held.
- * Blocks: until `deadline_ns`.
+ * Makes a closed lane ready: attaches, or finds that it must go through the socket. `flags` are
+ * those of conn_call(). Fails with WRONG_STATE while the producer closes. Lock held. Blocks: until
+ * `deadline_ns`.
  */
-int lane_open(struct lane *lane, int64_t deadline_ns);
+int lane_open(struct lane *lane, unsigned flags, int64_t deadline_ns);
 
 /** Adds a record to the batch; a full batch is sent first. Lock held, lane open. */
 int lane_put(struct lane *lane, const struct bus_message *message, int64_t timestamp_ms);
@@ -205,8 +227,31 @@ int lane_renew(struct lane *lane, int64_t deadline_ns);
 /** Makes a restarted busd know the lane again. Lock held, lane direct; it may be mediated then. */
 void lane_refresh(struct lane *lane, int64_t now_ns);
 
+/** A batch of this lane is in the log and ends at offset `end`. Lock held. */
+void lane_appended(struct lane *lane, int64_t end, int64_t now_ns);
+
+/** Whether a failure of an append or an attachment is the end for the batch. */
+bool lane_is_final(int rc);
+
+/**
+ * Tells busd of a lock that does not move. There is no need to wait for what it says: an eviction
+ * shows itself as a fenced generation at the next try. Lock held, lane direct.
+ */
+void lane_report_stall(struct lane *lane);
+
 /** Whether acks asks for a flush of what this lane appends. */
 bool lane_must_flush(const struct lane *lane);
+
+/**
+ * Closes the lane for good; what is not done fails with TIMED_OUT, which is returned then. Lock
+ * held.
+ */
+int lane_abandon(struct lane *lane);
+
+/* ---- lane_flush.c ---- */
+
+/** Attaches for flushes while busd is there. Lane lock held. Blocks: until `deadline_ns`. */
+int lane_flush_prepare(struct lane *lane, unsigned flags, int64_t deadline_ns);
 
 /**
  * Returns when all below `end` is flushed: 0, -BUS_ERR_TIMED_OUT or a failure. No lock held.
@@ -218,6 +263,12 @@ int lane_flush(struct lane *lane, int64_t end, int64_t deadline_ns);
 
 /** A parcel of the lane with this much time to live, at the end of the queue. NULL: NO_MEMORY. */
 struct parcel *parcel_add(struct lane *lane, enum parcel_state state);
+
+/** Gives a parcel its batch (taken) and charges it to buffer.memory. Lock held. */
+void parcel_load(struct parcel *parcel, uint8_t *bytes, size_t size);
+
+/** Charges buffer.memory with more for a parcel, until that is freed. Lock held. */
+void parcel_charge(struct parcel *parcel, size_t bytes);
 
 /** Moves a parcel to another state, keeping the lane's counts. Lock held. */
 void parcel_set(struct parcel *parcel, enum parcel_state state);
@@ -248,7 +299,7 @@ int sender_start(struct bus_producer *producer);
 /** Makes the sender look at the lane at `at_ns` or before; 0: now. Lane lock held or not. */
 void sender_wake(struct lane *lane, int64_t at_ns);
 
-/** Ends the sender thread, if there is one, as soon as it looks. */
+/** Ends the sender thread, if there is one, and takes in what busd has answered. */
 void sender_stop(struct bus_producer *producer);
 
 /* ---- ahead.c ---- */
@@ -271,7 +322,7 @@ int mediate_start(struct parcel *parcel);
 void mediate_answered(struct parcel *parcel, int64_t now_ns);
 
 /** The topic's max.message.bytes as busd tells it; Kafka's default when it does not. */
-uint32_t mediate_max_batch(struct bus *bus, const char *topic, int64_t deadline_ns);
+uint32_t mediate_max_batch(struct bus *bus, const char *topic, unsigned flags, int64_t deadline_ns);
 
 /** CLOCK_MONOTONIC as of the last tick: a few ns a call, a few ms behind. */
 int64_t producer_coarse_ns(void);

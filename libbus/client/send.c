@@ -3,44 +3,14 @@
  */
 #include "client/send.h"
 #include "base/clock.h"
-#include "client/metadata.h"
 #include "client/producer.h"
 #include "record/murmur2.h"
 
-#include <errno.h>
-
 enum {
-    TOUCHED_MAX = 64,  /* lanes of one call whose batches are left open until its end */
-    REFRESH_MS = 1000, /* between two looks for new partitions */
+    TOUCHED_MAX = 64, /* lanes of one call whose batches are left open until its end */
 };
 
 /* ---- partitions ----------------------------------------------------------------------------- */
-
-/* The partition is not there as far as we know: it may be new. */
-static int
-look_again(struct bus_topic *topic, int32_t partition)
-{
-    struct bus_producer *producer = topic->producer;
-    int64_t now_ms = clock_mono_ms();
-    int64_t not_before_ms = atomic_load_explicit(&topic->refresh_ms, memory_order_relaxed);
-    if (partition < PRODUCER_PARTITIONS_MAX && now_ms >= not_before_ms) {
-        atomic_store_explicit(&topic->refresh_ms, now_ms + REFRESH_MS, memory_order_relaxed);
-        struct metadata_topic found;
-        int rc = metadata_find(
-            producer->bus, topic->name, false, bus_request_deadline_ns(producer->bus), &found);
-        if (rc < 0)
-            return rc;
-        if (found.partitions > bus_topic_partitions(topic) &&
-            found.partitions <= PRODUCER_PARTITIONS_MAX)
-            atomic_store_explicit(&topic->partitions, found.partitions, memory_order_relaxed);
-    }
-    int32_t count = bus_topic_partitions(topic);
-    if (partition < count)
-        return 0;
-    return err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION,
-        "topic %s has no partition %d: it has %d of them, 0 to %d", topic->name, partition, count,
-        count - 1);
-}
 
 static int
 choose_by_callback(struct bus_topic *topic, const struct bus_message *message, int32_t count)
@@ -62,7 +32,7 @@ send_choose(struct bus_topic *topic, const struct bus_message *message)
     if (message->partition >= 0) {
         if (__builtin_expect(message->partition < count, 1))
             return message->partition;
-        int rc = look_again(topic, message->partition);
+        int rc = topic_look(topic, message->partition);
         return rc < 0 ? rc : message->partition;
     }
     if (message->partition != BUS_PARTITION_ANY)
@@ -76,6 +46,19 @@ send_choose(struct bus_topic *topic, const struct bus_message *message)
 
 /* ---- lanes ---------------------------------------------------------------------------------- */
 
+/* Attaches, within the time that a send may block; 0: not while busd is away. */
+static int
+open_lane(struct lane *lane)
+{
+    const struct bus_producer *producer = lane->topic->producer;
+    int64_t deadline_ns = bus_request_deadline_ns(producer->bus);
+    int64_t block_ns = producer->settings.max_block_ms * 1000000;
+    if (block_ns == 0)
+        return lane_open(lane, 0, deadline_ns);
+    block_ns += clock_mono_ns();
+    return lane_open(lane, CONN_WAIT, block_ns < deadline_ns ? block_ns : deadline_ns);
+}
+
 int
 send_enter(struct bus_topic *topic, int32_t partition, struct lane **lane)
 {
@@ -84,7 +67,7 @@ send_enter(struct bus_topic *topic, int32_t partition, struct lane **lane)
         return -BUS_ERR_NO_MEMORY;
     pthread_mutex_lock(&found->lock);
     if (__builtin_expect(found->mode == LANE_CLOSED || !found->built, 0)) {
-        int rc = lane_open(found, bus_request_deadline_ns(topic->producer->bus));
+        int rc = open_lane(found);
         if (rc < 0) {
             pthread_mutex_unlock(&found->lock);
             return rc;

@@ -66,38 +66,6 @@ try_later(struct parcel *parcel, int64_t now_ns, int64_t pause_ms)
     return parcel->retry_ns;
 }
 
-/* Tells busd of a lock that does not move. There is no need to wait for what it says: an eviction
- * shows itself as a fenced generation at the next try. */
-static void
-report_stall(struct lane *lane)
-{
-    const struct attachment *attachment = &lane->attachment;
-    struct report_stall_request request = {.topic_id = attachment->topic_id,
-        .partition = lane->partition,
-        .generation = (int32_t)attachment->generation,
-        .owner = (int32_t)atomic_load_explicit(
-            &attachment->view.control->append_lock, memory_order_relaxed)};
-    (void)conn_start(
-        lane->topic->producer->bus->conn, API_REPORT_STALL, &request, NULL, NULL, NULL);
-}
-
-/* Whether a failure of an append or an attachment is the end for the batch. */
-static bool
-is_final(int rc)
-{
-    switch (-rc) {
-    case BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION:
-    case BUS_ERR_PARTITION_OFFLINE:
-    case BUS_ERR_DISK_FULL:
-        return true;
-    case BUS_ERR_NOT_LEADER_OR_FOLLOWER:
-    case BUS_ERR_CORRUPT_MESSAGE:
-        return false;
-    default:
-        return !bus_err_retriable(rc);
-    }
-}
-
 /* The log has no room for the head of the queue. */
 static int64_t
 no_room(struct parcel *parcel, int64_t now_ns)
@@ -122,15 +90,15 @@ renew(struct parcel *parcel, int64_t now_ns)
 {
     struct lane *lane = parcel->lane;
     int64_t deadline_ns = after_ms(now_ns, BUSD_WAIT_MS);
-    int rc =
-        lane->mode == LANE_CLOSED ? lane_open(lane, deadline_ns) : lane_renew(lane, deadline_ns);
+    int rc = lane->mode == LANE_CLOSED ? lane_open(lane, CONN_WAIT, deadline_ns)
+                                       : lane_renew(lane, deadline_ns);
     if (rc == 0 && lane->mode == LANE_DIRECT && attach_fenced(&lane->attachment)) {
         rc = err_set(BUS_ERR_NOT_LEADER_OR_FOLLOWER, "busd has not begun a new generation yet");
         return try_later(parcel, now_ns, settings(lane)->retry_backoff_ms);
     }
     if (rc == 0)
         return now_ns;
-    if (!is_final(rc))
+    if (!lane_is_final(rc))
         return try_later(parcel, now_ns, settings(lane)->retry_backoff_ms);
     lane->mode = LANE_CLOSED;
     parcel_finish(parcel, rc);
@@ -155,7 +123,7 @@ append_head(struct parcel *parcel, int64_t now_ns)
     case APPEND_NO_ROOM:
         return no_room(parcel, now_ns);
     case APPEND_BUSY:
-        report_stall(lane);
+        lane_report_stall(lane);
         err_set(BUS_ERR_REQUEST_TIMED_OUT, "another writer holds the append lock of %s-%d",
             lane->topic->name, lane->partition);
         return try_later(parcel, now_ns, STALL_PAUSE_MS);
@@ -168,7 +136,7 @@ append_head(struct parcel *parcel, int64_t now_ns)
         return lane->mode == LANE_DIRECT ? renew(parcel, now_ns) : now_ns;
     default:
         err_prefix(rc, "%s-%d", lane->topic->name, lane->partition);
-        if (!is_final(rc))
+        if (!lane_is_final(rc))
             return try_later(parcel, now_ns, settings(lane)->retry_backoff_ms);
         if (rc == -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION)
             lane->mode = LANE_CLOSED;
@@ -219,9 +187,8 @@ mediate_queue(struct lane *lane, int64_t now_ns)
 }
 
 static struct parcel *
-first_unsent(const struct lane *lane)
+first_unsent(struct parcel *parcel)
 {
-    struct parcel *parcel = lane->queue.head;
     while (parcel && parcel->state != PARCEL_WAITING && parcel->state != PARCEL_IN_FLIGHT)
         parcel = parcel->next;
     return parcel;
@@ -232,8 +199,11 @@ static int64_t
 drive_queue(struct lane *lane, int64_t now_ns)
 {
     expire(lane, now_ns);
+    /* What was sent stays in the queue until somebody takes it out: looking at all of that again
+     * for each batch would cost more than the batches when many have gathered. */
+    struct parcel *parcel = lane->queue.head;
     for (;;) {
-        struct parcel *parcel = first_unsent(lane);
+        parcel = first_unsent(parcel);
         if (!parcel)
             return NEVER_NS;
         int64_t expires_ns = parcel->deadline_ns;
@@ -455,4 +425,5 @@ sender_stop(struct bus_producer *producer)
     if (started)
         pthread_join(producer->sender, NULL);
     producer->sender_started = false;
+    take_answers(producer);
 }

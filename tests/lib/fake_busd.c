@@ -90,21 +90,36 @@ answer_metadata(struct fake_busd *fake, const struct fake_request *request)
     const struct metadata_request *wanted = request->message;
     const char *name = wanted->topics_count == 1 ? wanted->topics[0].name : "t";
     bool known = strcmp(name, "t") == 0;
-    struct metadata_response_topic_partition partition = {.leader_epoch = 0};
+    struct metadata_response_topic_partition partitions[1 + FAKE_OTHERS_MAX] = {0};
+    int count = 1 + fake->other_count;
+    for (int i = 0; i < count; i++)
+        partitions[i].partition_index = i;
     struct metadata_response_topic topic = {.name = name,
-        .partitions = &partition,
-        .partitions_count = known ? 1 : 0,
+        .partitions = partitions,
+        .partitions_count = known ? count : 0,
         .error_code = known ? 0 : BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION};
     memcpy(topic.topic_id.b, fake->topic_id, sizeof fake->topic_id);
     struct metadata_response answer = {.cluster_id = "fake", .topics = &topic, .topics_count = 1};
     fake_answer(request, &answer, NULL, 0);
 }
 
+static struct shm_fixture *
+fixture_of(struct fake_busd *fake, int32_t partition)
+{
+    return partition > 0 ? &fake->others[partition - 1].fixture : &fake->fixture;
+}
+
+static struct shm_partition *
+view_of(struct fake_busd *fake, int32_t partition)
+{
+    return partition > 0 ? &fake->others[partition - 1].view : &fake->view;
+}
+
 static int
-open_segment_file(const struct fake_busd *fake, int64_t seq)
+open_segment_file(const struct shm_fixture *fixture, int64_t seq)
 {
     char path[128];
-    snprintf(path, sizeof path, "%s/%lld.log", fake->fixture.folder, (long long)seq);
+    snprintf(path, sizeof path, "%s/%lld.log", fixture->folder, (long long)seq);
     return open(path, O_RDWR | O_CLOEXEC);
 }
 
@@ -112,7 +127,8 @@ static void
 answer_attach(struct fake_busd *fake, const struct fake_request *request)
 {
     const struct attach_partition_request *wanted = request->message;
-    bool known = strcmp(wanted->topic_name, "t") == 0 && wanted->partition == 0;
+    bool known = strcmp(wanted->topic_name, "t") == 0 && wanted->partition <= fake->other_count;
+    const struct shm_fixture *fixture = known ? fixture_of(fake, wanted->partition) : NULL;
     bool write = wanted->access == 2 && !fake->mediated;
     struct attach_partition_response_segment segments[2];
     struct attach_partition_response answer = {.segments = segments,
@@ -124,20 +140,20 @@ answer_attach(struct fake_busd *fake, const struct fake_request *request)
         answer.error_code = BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION;
     } else if (!answer.mediated) {
         answer.access = wanted->access;
-        fds[count++] = shm_object_open(fake->fixture.control_name, write);
-        fds[count++] = shm_object_open(fake->fixture.bell_name, true);
+        fds[count++] = shm_object_open(fixture->control_name, write);
+        fds[count++] = shm_object_open(fixture->bell_name, true);
         if (write) {
             fds[count++] = eventfd(0, EFD_CLOEXEC);
             fds[count++] = open("/dev/null", O_RDWR | O_CLOEXEC);
         }
         struct shm_tail tail;
-        shm_partition_tail(&fake->view, &tail);
+        shm_partition_tail(view_of(fake, wanted->partition), &tail);
         for (int64_t seq = tail.seq; seq <= tail.seq + (tail.has_spare && write); seq++) {
             segments[answer.segments_count++] =
                 (struct attach_partition_response_segment){.seq = seq,
                     .base_offset = seq == tail.seq ? tail.base_offset : -1,
-                    .reserved_bytes = fake->fixture.segment_bytes};
-            fds[count++] = open_segment_file(fake, seq);
+                    .reserved_bytes = fixture->segment_bytes};
+            fds[count++] = open_segment_file(fixture, seq);
         }
     }
     fake_answer(request, &answer, fds, count);
@@ -149,21 +165,22 @@ static void
 answer_open(struct fake_busd *fake, const struct fake_request *request)
 {
     const struct open_segment_request *wanted = request->message;
+    const struct shm_fixture *fixture = fixture_of(fake, wanted->partition);
     int64_t seq = wanted->seq;
-    for (int64_t i = 0; wanted->seq < 0 && i < fake->fixture.segment_count; i++)
-        if (fake->fixture.segments[i].base_offset >= 0 &&
-            fake->fixture.segments[i].base_offset <= wanted->offset)
+    for (int64_t i = 0; wanted->seq < 0 && i < fixture->segment_count; i++)
+        if (fixture->segments[i].base_offset >= 0 &&
+            fixture->segments[i].base_offset <= wanted->offset)
             seq = i;
     struct open_segment_response answer = {.seq = seq, .next_base_offset = -1, .bytes = -1};
-    int fd = seq < fake->fixture.segment_count ? open_segment_file(fake, seq) : -1;
+    int fd = seq < fixture->segment_count ? open_segment_file(fixture, seq) : -1;
     if ((uint32_t)wanted->generation != fake->generation || fd < 0) {
         answer.error_code = BUS_ERR_NOT_LEADER_OR_FOLLOWER;
     } else {
-        const struct shm_fixture_segment *known = &fake->fixture.segments[seq];
+        const struct shm_fixture_segment *known = &fixture->segments[seq];
         answer.base_offset = known->base_offset;
         answer.next_base_offset = known->next_offset;
         answer.bytes = known->next_offset >= 0 ? (int64_t)known->end : -1;
-        answer.capacity = fake->fixture.segment_bytes;
+        answer.capacity = fixture->segment_bytes;
     }
     fake_answer(request, &answer, &fd, answer.error_code == 0 ? 1 : 0);
     if (fd >= 0)
@@ -188,7 +205,8 @@ answer_produce(struct fake_busd *fake, const struct fake_request *request)
             .size_bytes = (size_t)from->records.len,
             .offsets = (uint32_t)header.last_offset_delta + 1};
         struct append_result result;
-        rc = shm_append(&fake->view, &batch, clock_mono_ns() + INT64_C(10000000000), &result);
+        rc = shm_append(
+            view_of(fake, from->index), &batch, clock_mono_ns() + INT64_C(10000000000), &result);
         partition.base_offset = rc == 0 ? result.base_offset : -1;
     }
     partition.error_code = err_to_wire(rc);
@@ -401,11 +419,29 @@ fake_busd_init_with(
     return rc < 0 ? rc : fake_busd_start(fake);
 }
 
+int
+fake_busd_grow(struct fake_busd *fake)
+{
+    int count = fake->other_count;
+    struct shm_fixture_options options = {
+        .partition = count + 1, .segment_bytes = 1 << 20, .max_message_bytes = 1 << 18};
+    memcpy(options.topic_id, fake->topic_id, sizeof options.topic_id);
+    int rc = shm_fixture_init(&fake->others[count].fixture, &options);
+    if (rc == 0)
+        rc = shm_fixture_view(&fake->others[count].fixture, true, &fake->others[count].view);
+    fake->other_count += rc == 0;
+    return rc;
+}
+
 void
 fake_busd_fini(struct fake_busd *fake)
 {
     fake_busd_stop(fake);
     rmdir(fake->folder);
+    for (int i = 0; i < fake->other_count; i++) {
+        shm_partition_fini(&fake->others[i].view);
+        shm_fixture_fini(&fake->others[i].fixture);
+    }
     shm_partition_fini(&fake->view);
     shm_fixture_fini(&fake->fixture);
 }

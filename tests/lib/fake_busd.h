@@ -10,7 +10,7 @@
 
 #include <pthread.h>
 
-enum { FAKE_CLIENTS_MAX = 8, FAKE_FDS_MAX = 16 };
+enum { FAKE_CLIENTS_MAX = 8, FAKE_FDS_MAX = 16, FAKE_OTHERS_MAX = 3 };
 
 struct fake_busd;
 
@@ -30,6 +30,11 @@ struct fake_busd {
     struct shm_partition view; /* its own, writable */
     uint8_t topic_id[16];
     uint32_t generation;
+    struct {
+        struct shm_fixture fixture;
+        struct shm_partition view;
+    } others[FAKE_OTHERS_MAX]; /* the partitions 1, 2, … */
+    _Atomic int other_count;
     bool mediated;               /* nobody may map for writing */
     fake_hook *hook;             /* may be NULL */
     void *context;               /* the hook's */
@@ -54,6 +59,9 @@ int fake_busd_init(struct fake_busd *fake, const struct shm_fixture_options *opt
 /** The same, with something that its thread calls first. */
 int fake_busd_init_with(
     struct fake_busd *fake, const struct shm_fixture_options *options, void (*thread_starts)(void));
+
+/** Gives the topic another partition. Thread: the test's. 0 or a failure. */
+int fake_busd_grow(struct fake_busd *fake);
 
 /** Stops and removes everything. */
 void fake_busd_fini(struct fake_busd *fake);

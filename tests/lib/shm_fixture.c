@@ -79,10 +79,12 @@ static int
 objects_create(struct shm_fixture *fixture, const struct shm_fixture_options *options)
 {
     struct shm_control_options control = {
+        .partition = options->partition,
         .flags = options->flags,
         .max_message_bytes = options->max_message_bytes,
         .segment_bytes = options->segment_bytes,
     };
+    memcpy(control.topic_id, options->topic_id, sizeof control.topic_id);
     /* Left over from a killed process that had our id. */
     shm_object_unlink(fixture->control_name);
     shm_object_unlink(fixture->bell_name);

@@ -26,6 +26,8 @@ struct shm_fixture {
 
 struct shm_fixture_options {
     const char *folder; /* parent; NULL: /dev/shm */
+    uint8_t topic_id[SHM_ID_BYTES];
+    int32_t partition;
     uint32_t flags;
     uint32_t segment_bytes;
     uint32_t limit; /* 0: segment_bytes */
