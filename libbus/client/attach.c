@@ -52,8 +52,8 @@ static int
 map_segment(struct attachment *attachment, int fd, const struct segment_place *place,
     struct shm_segment **segment)
 {
-    if (place->seq < -1 || place->capacity < 1 || place->capacity > SHM_SEGMENT_BYTES_MAX + 1 ||
-        place->end > place->capacity) {
+    if (place->seq < -1 || place->seq == INT64_MAX || place->capacity < 1 ||
+        place->capacity > SHM_SEGMENT_BYTES_MAX + 1 || place->end > place->capacity) {
         close(fd);
         return err_set(BUS_ERR_CORRUPT_MESSAGE, "busd described a segment that cannot be");
     }
@@ -412,7 +412,10 @@ attach_prefetch(struct attachment *attachment)
     if (!attachment->mapped)
         return;
     struct shm_partition *view = &attachment->view;
-    int64_t next = atomic_load_explicit(&view->control->active_seq, memory_order_relaxed) + 1;
+    int64_t active = atomic_load_explicit(&view->control->active_seq, memory_order_relaxed);
+    if (active < 0 || active == INT64_MAX)
+        return; /* damage, which the next look at the page tells */
+    int64_t next = active + 1;
     const struct shm_segment *known = view->segments[(uint64_t)next % SHM_SLOTS];
     struct shm_tail spare;
     struct shm_segment *segment;

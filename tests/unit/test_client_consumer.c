@@ -357,6 +357,26 @@ test_roll(void)
     tear_down();
 }
 
+/* A writer scribbles on the number of the active segment, while the consumer waits. */
+static void
+test_mad_numbers(void)
+{
+    static const int64_t mad[] = {INT64_MAX, INT64_MAX - 1, 77, -1, INT64_MIN};
+    set_up(NULL);
+    append(5, 0, CODEC_NONE);
+    CU_ASSERT_EQUAL_FATAL(assign_at(0), 0);
+    expect(0, 5, 10);
+    for (size_t i = 0; i < sizeof mad / sizeof mad[0]; i++) {
+        atomic_store(&fake.view.control->active_seq, mad[i]);
+        int rc = bus_poll(consumer, records, 10, 1);
+        CU_ASSERT(rc == 0 || rc == -BUS_ERR_CORRUPT_MESSAGE);
+        atomic_store(&fake.view.control->active_seq, 0);
+        append(5, 5 * (int)i + 5, CODEC_NONE);
+        expect(5 * (int64_t)i + 5, 5, 10);
+    }
+    tear_down();
+}
+
 static void
 test_deleted(void)
 {
@@ -386,6 +406,7 @@ static const struct unit_case cases[] = {
     {"has an fd for event loops", test_event_fd},
     {"reads on while busd is away", test_busd_away},
     {"follows a roll", test_roll},
+    {"waits on while the number of the active segment is mad", test_mad_numbers},
     {"tells that the topic was deleted", test_deleted},
     {NULL, NULL},
 };
