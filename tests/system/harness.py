@@ -34,6 +34,11 @@ SHIM = BUILD / "tests/lib/.libs/faultshim.so"
 PATIENCE_S = 60.0
 NOBODY = 65534
 
+# How the report of a sanitizer begins, in the error output of a program that was built with one.
+REPORT = re.compile(
+    r"ERROR: (?:Address|Leak)Sanitizer|WARNING: ThreadSanitizer|: runtime error: |Sanitizer CHECK failed"
+)
+
 # Segments as small as they may be, so that a test sees rolls and does not fill the disk.
 SMALL = {"log.segment.bytes": 1 << 20, "log.segment.preallocate.bytes": 1 << 20}
 
@@ -57,6 +62,11 @@ def drop_root():
 def ordinary_uid():
     """The user that a child is after drop_root()."""
     return NOBODY if os.geteuid() == 0 else os.geteuid()
+
+
+def sanitizer_reports(text):
+    """What sanitizers told in the error output: no test may pass over it."""
+    return [text[found.start() : found.start() + 6000] for found in REPORT.finditer(text)][:1]
 
 
 class Process:
@@ -202,8 +212,11 @@ class Bus:
             if process.alive():
                 process.signal(signal.SIGCONT)
             process.kill()
+        reports = [report for process in self.processes for report in sanitizer_reports(process.err())]
         self.forget_shared_memory()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if reports:
+            raise AssertionError("\n".join(reports))
 
     def environment(self, fault=None, shadow=None, when=None, extra=None):
         """The environment of a child; with faults it runs under the shim."""
@@ -274,7 +287,7 @@ class Bus:
 
     def run(self, *arguments, seconds=PATIENCE_S * 2, env=None, stdin=None, preexec=None):
         """Runs busd to its end, as for an error; the CompletedProcess has text output."""
-        return subprocess.run(
+        done = subprocess.run(
             [str(a) for a in arguments],
             input=stdin if stdin is not None else "",
             capture_output=True,
@@ -284,6 +297,9 @@ class Bus:
             timeout=seconds,
             preexec_fn=preexec,
         )
+        for report in sanitizer_reports(done.stderr):
+            raise AssertionError(report)
+        return done
 
     def busctl(self, *arguments, check=True, stdin=None, env=None, preexec=None):
         """Runs busctl; the CompletedProcess has text output."""
