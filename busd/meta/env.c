@@ -66,15 +66,22 @@ env_begin(struct meta *meta, bool write, MDB_txn **txn)
 }
 
 int
-env_end(struct meta *meta, MDB_txn *txn, int rc)
+env_commit(struct meta *meta, MDB_txn *txn, int rc)
 {
     if (rc < 0) {
-        env_drop(meta, txn);
+        mdb_txn_abort(txn);
         return rc;
     }
     int committed = mdb_txn_commit(txn);
-    pthread_rwlock_unlock(&meta->gate);
     return committed == 0 ? rc : env_error(meta, committed, "storing metadata");
+}
+
+int
+env_end(struct meta *meta, MDB_txn *txn, int rc)
+{
+    rc = env_commit(meta, txn, rc);
+    pthread_rwlock_unlock(&meta->gate);
+    return rc;
 }
 
 void

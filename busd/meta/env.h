@@ -57,6 +57,9 @@ int env_begin(struct meta *meta, bool write, MDB_txn **txn);
 /** Ends a transaction: commits when rc >= 0, else drops it; returns rc or the failure. */
 int env_end(struct meta *meta, MDB_txn *txn, int rc);
 
+/** The same for a writer that has something to note before `gate` is given back, which it does. */
+int env_commit(struct meta *meta, MDB_txn *txn, int rc);
+
 /** Ends a transaction that has only read. */
 void env_drop(struct meta *meta, MDB_txn *txn);
 

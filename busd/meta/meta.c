@@ -360,14 +360,13 @@ meta_commit(struct meta *meta, const struct meta_change *change, int64_t *index)
     int rc = env_begin(meta, true, &txn);
     if (rc < 0)
         return rc;
-    /* Once more: nobody compares `log_last` with the file before both have changed. */
-    pthread_rwlock_rdlock(&meta->gate);
     rc = env_log_append(meta, txn, change, index);
     if (rc == 0)
         rc = put_rows(meta, txn, change);
     if (rc == 0 && change->removal)
         rc = env_put(meta, txn, TABLE_REMOVALS, change->removal);
-    rc = env_end(meta, txn, rc);
+    rc = env_commit(meta, txn, rc);
+    /* Before the gate opens: nobody compares `log_last` with the file before both have changed. */
     if (rc == 0)
         meta->log_last = *index;
     pthread_rwlock_unlock(&meta->gate);
