@@ -131,6 +131,9 @@ save(struct store *store, struct collected *all)
         rc = checkpoints->save(checkpoints->context, all->checkpoints, all->count);
     for (size_t i = 0; rc == 0 && i < all->count; i++)
         all->logs[i]->saved = all->checkpoints[i];
+    if (rc < 0 && !store->save_failed)
+        trace(TRACE_ERROR, "the checkpoints cannot be saved: %s", err_text());
+    store->save_failed = rc < 0;
     pthread_mutex_unlock(&store->saving);
     return rc;
 }
@@ -141,9 +144,6 @@ store_flush(struct store *store)
     struct collected all = {0};
     collect(store, &all);
     int rc = save(store, &all);
-    if (rc < 0 && !store->save_failed)
-        trace(TRACE_ERROR, "the checkpoints cannot be saved: %s", err_text());
-    store->save_failed = rc < 0;
     for (size_t i = 0; i < all.count; i++)
         let_go(all.logs[i]);
     free(all.checkpoints);
