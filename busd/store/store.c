@@ -14,11 +14,32 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { FORMAT_TEXT_BYTES = 256 };
+enum {
+    FORMAT_TEXT_BYTES = 256,
+    LOCK_TRIES = 100, /* with a pause between them: half a second */
+    LOCK_PAUSE_NS = 5 * 1000000,
+};
 
 /* ---- the folder ----------------------------------------------------------------------------- */
+
+/**
+ * A busd that was killed a moment ago holds the lock until the kernel has taken it apart, and who
+ * starts the next one in the same line of a script does not wait for that.
+ */
+static int
+lock_patiently(int fd)
+{
+    for (int tries = 1; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+        if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+            return -1;
+        struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
 
 static int
 take_lock(struct store *store)
@@ -30,7 +51,7 @@ take_lock(struct store *store)
     store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (store->lock_fd < 0)
         rc = err_sys(errno, "open %s", path);
-    else if (flock(store->lock_fd, LOCK_EX | LOCK_NB) < 0)
+    else if (lock_patiently(store->lock_fd) < 0)
         rc = errno == EWOULDBLOCK
                  ? err_set(BUS_ERR_DATA_LOCKED,
                        "the data folder %s is used by another busd: stop that one, or choose "
@@ -49,14 +70,22 @@ hex_value(char c)
     return at ? (int)(at - digits) : -1;
 }
 
+static int
+damaged_format(const struct store *store, const char *why)
+{
+    return err_set(BUS_ERR_INVALID_FORMAT,
+        "%s/format is damaged: %s. Remedy: unless a newer busd wrote it, mv %s/format "
+        "%s/format.damaged, and start busd again: it makes the file anew",
+        store->data, why, store->data, store->data);
+}
+
 /* "shmbus-data <version>\ninstance <32 hex digits>\n" */
 static int
 parse_format(struct store *store, const char *text)
 {
     int version, at = 0;
     if (sscanf(text, "shmbus-data %d\ninstance %n", &version, &at) < 1)
-        return err_set(BUS_ERR_INVALID_FORMAT,
-            "%s/format is damaged: it does not say what version the folder has", store->data);
+        return damaged_format(store, "it does not say what version the folder has");
     if (version > STORE_FORMAT)
         return err_set(BUS_ERR_DATA_VERSION,
             "the data folder %s has format %d, this busd knows up to %d: use a newer busd",
@@ -70,8 +99,7 @@ parse_format(struct store *store, const char *text)
             store->instance[i] = (uint8_t)(high << 4 | low);
     }
     if (version < 1 || at == 0)
-        return err_set(BUS_ERR_INVALID_FORMAT,
-            "%s/format is damaged: it does not name the instance", store->data);
+        return damaged_format(store, "it does not name the instance");
     return 0;
 }
 

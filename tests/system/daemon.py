@@ -149,6 +149,23 @@ def places_without_xdg(bus):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def not_fooled(bus, env, folder):
+    """A client does not even knock at what a stranger listens to."""
+    os.chown(folder, harness.NOBODY - 1, -1)
+    with socket.socket(socket.AF_UNIX) as trap:
+        trap.bind(str(folder / "bus.sock"))
+        os.chmod(folder / "bus.sock", 0o777)
+        trap.listen()
+        trap.setblocking(False)
+        done = bus.run(bus.program("busctl"), "status", env=env, preexec=harness.drop_root)
+        assert str(folder) not in done.stdout + done.stderr, done
+        try:
+            trap.accept()
+        except BlockingIOError:
+            return
+        raise AssertionError("busctl connected to a stranger's socket")
+
+
 def socket_folder_of_a_stranger(bus):
     """Somebody else may have made /tmp/shmbus-UID, open for all, to listen there."""
     folder = own_folder_in_tmp()
@@ -161,6 +178,8 @@ def socket_folder_of_a_stranger(bus):
         done = bus.run(bus.program("busd"), env=env, preexec=harness.drop_root)
         refused(done, 1, str(folder), "0700")
         assert not (folder / "bus.sock").exists()
+        if os.geteuid() == 0:
+            not_fooled(bus, env, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -197,6 +216,15 @@ def just_started(bus):
     bus.start()
     status.signal(signal.SIGCONT)
     assert status.wait() == 0 and str(bus.data) in status.out(), status.tail()
+
+
+def killed_a_moment_ago(bus):
+    """kill -9 and start again in one breath: what dies still holds its lock for a while."""
+    bus.start()
+    for _ in range(10):
+        bus.busd.signal(signal.SIGKILL)
+        bus.start()
+    bus.busctl("status")
 
 
 def stale_socket(bus):
@@ -335,6 +363,7 @@ for name, function in (
     ("a data folder without permission", data_without_permission),
     ("a second busd is refused", second_busd),
     ("busctl waits for a busd that starts", just_started),
+    ("a busd that is killed and started at once", killed_a_moment_ago),
     ("a stale socket is replaced", stale_socket),
     ("what is no socket is not replaced", no_socket_in_its_place),
     ("data of a newer format is refused", newer_format),

@@ -453,8 +453,12 @@ def formats(template):
         good = path.read_bytes()
         for content, words in cases:
             path.write_bytes(content)
-            refuses(bus, str(bus.data), *words)
+            told = refuses(bus, str(bus.data), *words)
             assert path.read_bytes() == content, "a refusal must not change anything"
+        restore_as_told(bus, told)
+        bus.start()
+        expect_values(bus, template, set())
+        assert bus.stop() == 0 and path.read_bytes() != good, bus.busd.tail()
         path.write_bytes(good)
         (bus.data / "lock").write_bytes(os.urandom(100))
         bus.start()
