@@ -11,7 +11,7 @@ static const struct opt_row options[] = {
 static const char *const examples[] = {
     "$0 log verify /var/lib/shmbus",
     "$0 log verify /var/lib/shmbus/topics/orders-0",
-    "$0 log verify --json orders-0/00000000000000000000.log",
+    "$0 log verify --json /var/lib/shmbus/topics/orders-0/00000000000000000000.log",
     NULL,
 };
 
