@@ -120,7 +120,7 @@ assess(void *context, const struct log_rules *rules, const struct store_facts_lo
 /* ---- life ----------------------------------------------------------------------------------- */
 
 uint32_t
-world_random(struct clean_world *world, uint32_t below)
+clean_world_random(struct clean_world *world, uint32_t below)
 {
     world->random = world->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return (uint32_t)((world->random >> 33) % below);
@@ -136,7 +136,7 @@ equip(struct clean_world *world)
 }
 
 void
-world_init(struct clean_world *world, uint64_t seed)
+clean_world_init(struct clean_world *world, uint64_t seed)
 {
     *world = (struct clean_world){.random = seed * 2 + 1, .now_ms = 1000000};
     world->upkeep = (struct store_upkeep){
@@ -158,33 +158,33 @@ world_init(struct clean_world *world, uint64_t seed)
 }
 
 void
-world_fini(struct clean_world *world)
+clean_world_fini(struct clean_world *world)
 {
     fixture_fini(&world->fixture);
     free(world->records);
 }
 
 void
-world_open(struct clean_world *world)
+clean_world_open(struct clean_world *world)
 {
     world->fixture.options.rules = world->rules;
     CU_ASSERT_EQUAL_FATAL(fixture_open(&world->fixture), 0);
 }
 
 void
-world_restart(struct clean_world *world)
+clean_world_restart(struct clean_world *world)
 {
     fixture_restart(&world->fixture);
     equip(world);
-    world_open(world);
+    clean_world_open(world);
 }
 
 void
-world_reboot(struct clean_world *world)
+clean_world_reboot(struct clean_world *world)
 {
     fixture_reboot(&world->fixture);
     equip(world);
-    world_open(world);
+    clean_world_open(world);
 }
 
 /* ---- appends -------------------------------------------------------------------------------- */
@@ -225,7 +225,7 @@ add_record(struct clean_world *world, struct batch_builder *builder, int64_t off
 }
 
 int64_t
-world_append(struct clean_world *world, const struct world_batch *batch)
+clean_world_append(struct clean_world *world, const struct world_batch *batch)
 {
     struct batch_builder builder;
     struct builder_options options = BUILDER_OPTIONS_PLAIN;
@@ -239,13 +239,14 @@ world_append(struct clean_world *world, const struct world_batch *batch)
     for (int i = 0; i < batch->records; i++) {
         struct world_record *record = &world->records[base + i];
         int32_t key = batch->first_key >= 0 ? (batch->first_key + i) % WORLD_KEYS
-                                            : (int32_t)world_random(world, WORLD_KEYS);
-        int32_t random = world_random(world, 5) == 0 ? -1 : (int32_t)world_random(world, 300);
+                                            : (int32_t)clean_world_random(world, WORLD_KEYS);
+        int32_t random =
+            clean_world_random(world, 5) == 0 ? -1 : (int32_t)clean_world_random(world, 300);
         *record = (struct world_record){.key = batch->no_keys ? -1 : key,
             .value_size = batch->value_size >= -1 ? batch->value_size : random,
-            .timestamp = world->now_ms + (int64_t)world_random(world, 50) - 25,
+            .timestamp = world->now_ms + (int64_t)clean_world_random(world, 50) - 25,
             .seen_ms = -1,
-            .headers = (uint8_t)world_random(world, 3)};
+            .headers = (uint8_t)clean_world_random(world, 3)};
         add_record(world, &builder, base + i);
     }
     const void *bytes;
@@ -262,20 +263,20 @@ world_append(struct clean_world *world, const struct world_batch *batch)
 }
 
 void
-world_append_random(struct clean_world *world)
+clean_world_append_random(struct clean_world *world)
 {
     int codec;
     do
-        codec = (int)world_random(world, CODEC_COUNT);
+        codec = (int)clean_world_random(world, CODEC_COUNT);
     while (!codec_available(codec));
-    struct world_batch batch = {.records = 1 + (int)world_random(world, 8),
-        .codec = world_random(world, 2) ? CODEC_NONE : codec,
+    struct world_batch batch = {.records = 1 + (int)clean_world_random(world, 8),
+        .codec = clean_world_random(world, 2) ? CODEC_NONE : codec,
         .first_key = -1,
         .value_size = -2,
-        .producer_id = (int64_t)world_random(world, 6) - 3};
+        .producer_id = (int64_t)clean_world_random(world, 6) - 3};
     if (batch.producer_id < 0)
         batch.producer_id = -1;
-    world_append(world, &batch);
+    clean_world_append(world, &batch);
 }
 
 static int64_t
@@ -286,19 +287,19 @@ active_base(struct clean_world *world)
 }
 
 void
-world_roll(struct clean_world *world)
+clean_world_roll(struct clean_world *world)
 {
     int64_t base = active_base(world);
     struct world_batch filler = {
         .records = 1, .first_key = WORLD_KEYS - 1, .value_size = 3000, .producer_id = -1};
     while (active_base(world) == base) {
-        world_append(world, &filler);
-        world_serve(world);
+        clean_world_append(world, &filler);
+        clean_world_serve(world);
     }
 }
 
 void
-world_serve(struct clean_world *world)
+clean_world_serve(struct clean_world *world)
 {
     fixture_serve(&world->fixture);
     CU_ASSERT_EQUAL(store_flush(world->fixture.store), 0);
@@ -306,29 +307,29 @@ world_serve(struct clean_world *world)
 }
 
 void
-world_allow(struct clean_world *world, bool clean)
+clean_world_allow(struct clean_world *world, bool clean)
 {
     world->upkeep.clean = clean;
     store_configure(world->fixture.store, &world->upkeep);
 }
 
 int
-world_clean(struct clean_world *world)
+clean_world_run(struct clean_world *world)
 {
     struct store *store = world->fixture.store;
     int steps = 0;
-    world_allow(world, true);
+    clean_world_allow(world, true);
     for (int idle = 0; idle < 3 && steps < 10000; steps++) {
-        world_serve(world);
+        clean_world_serve(world);
         idle = store_clean(store) ? 0 : idle + 1;
     }
     CU_ASSERT(steps < 10000);
-    world_allow(world, false);
+    clean_world_allow(world, false);
     return steps;
 }
 
 struct log_cleaning_status
-world_status(struct clean_world *world)
+clean_world_status(struct clean_world *world)
 {
     struct log_cleaning_status status;
     log_cleaning_status(world->fixture.log, &status);
@@ -467,21 +468,22 @@ check_time(struct clean_world *world, int64_t timestamp)
 }
 
 int64_t
-world_check(struct clean_world *world, bool clean)
+clean_world_check(struct clean_world *world, bool clean)
 {
     struct reading reading = {.world = world};
-    struct log_cleaning_status status = world_status(world);
+    struct log_cleaning_status status = clean_world_status(world);
     for (int64_t i = 0; i < world->count; i++)
         world->records[i].last_seen = false;
     read_all(&reading);
     check_kept(world, status.clean_offset, clean);
     for (int i = 0; i < 10 && world->count > 0; i++)
-        check_time(world, world->records[world_random(world, (uint32_t)world->count)].timestamp);
+        check_time(
+            world, world->records[clean_world_random(world, (uint32_t)world->count)].timestamp);
     return reading.records;
 }
 
 int
-world_empty_batches(struct clean_world *world)
+clean_world_empty_batches(struct clean_world *world)
 {
     struct reading reading = {.world = world};
     read_all(&reading);

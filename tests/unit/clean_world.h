@@ -35,20 +35,20 @@ struct clean_world {
 };
 
 /** A fresh world with small segments; `seed` of what is random. */
-void world_init(struct clean_world *world, uint64_t seed);
+void clean_world_init(struct clean_world *world, uint64_t seed);
 
 /** Removes everything. */
-void world_fini(struct clean_world *world);
+void clean_world_fini(struct clean_world *world);
 
 /** Opens the log, which must succeed. */
-void world_open(struct clean_world *world);
+void clean_world_open(struct clean_world *world);
 
 /** As fixture_restart() and fixture_reboot(), and opens the log again. */
-void world_restart(struct clean_world *world);
-void world_reboot(struct clean_world *world);
+void clean_world_restart(struct clean_world *world);
+void clean_world_reboot(struct clean_world *world);
 
 /** A random number below `below`. */
-uint32_t world_random(struct clean_world *world, uint32_t below);
+uint32_t clean_world_random(struct clean_world *world, uint32_t below);
 
 /** What to append. */
 struct world_batch {
@@ -61,35 +61,35 @@ struct world_batch {
 };
 
 /** Appends to log and model; the base offset. */
-int64_t world_append(struct clean_world *world, const struct world_batch *batch);
+int64_t clean_world_append(struct clean_world *world, const struct world_batch *batch);
 
 /** A random batch. */
-void world_append_random(struct clean_world *world);
+void clean_world_append_random(struct clean_world *world);
 
 /** Fills the active segment, so that all before is closed; then serves and flushes. */
-void world_roll(struct clean_world *world);
+void clean_world_roll(struct clean_world *world);
 
 /** Keeper and flusher, until nothing is left to do. */
-void world_serve(struct clean_world *world);
+void clean_world_serve(struct clean_world *world);
 
-/** Whether the keeper may choose something to compact; it may not but in world_clean(). */
-void world_allow(struct clean_world *world, bool clean);
+/** Whether the keeper may choose something to compact; it may not but in clean_world_run(). */
+void clean_world_allow(struct clean_world *world, bool clean);
 
 /** Keeper, flusher and cleaner, until nothing is left to compact; the number of steps. */
-int world_clean(struct clean_world *world);
+int clean_world_run(struct clean_world *world);
 
 /** Where compaction stands. */
-struct log_cleaning_status world_status(struct clean_world *world);
+struct log_cleaning_status clean_world_status(struct clean_world *world);
 
 /**
  * Reads the whole log and compares: what is there is what was appended, in order; the last value of
  * each key is there; what is dirty is complete. `clean`: nothing is there that should be gone.
  * Returns the records.
  */
-int64_t world_check(struct clean_world *world, bool clean);
+int64_t clean_world_check(struct clean_world *world, bool clean);
 
 /** The number of batches without records. */
-int world_empty_batches(struct clean_world *world);
+int clean_world_empty_batches(struct clean_world *world);
 
 /** After so many calls that change files (fsync, rename, unlink, write) the process ends; 0 never.
  */

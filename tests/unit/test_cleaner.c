@@ -22,106 +22,106 @@ append_key(struct clean_world *world, int32_t key, int32_t value_size)
 {
     struct world_batch batch = {
         .records = 1, .first_key = key, .value_size = value_size, .producer_id = -1};
-    world_append(world, &batch);
+    clean_world_append(world, &batch);
 }
 
 static void
 test_last_value(void)
 {
     struct clean_world world;
-    world_init(&world, 1);
-    world_open(&world);
+    clean_world_init(&world, 1);
+    clean_world_open(&world);
     for (int i = 0; i < 200; i++)
         append_key(&world, i % 10, 300);
-    world_roll(&world);
-    CU_ASSERT_EQUAL(world_check(&world, true), world.count);
+    clean_world_roll(&world);
+    CU_ASSERT_EQUAL(clean_world_check(&world, true), world.count);
     int files = fixture_count(&world.fixture, ".log");
-    world_clean(&world);
-    struct log_cleaning_status status = world_status(&world);
+    clean_world_run(&world);
+    struct log_cleaning_status status = clean_world_status(&world);
     CU_ASSERT(status.clean_offset > 190);
     CU_ASSERT_EQUAL(status.runs, 1);
     CU_ASSERT(status.bytes_after < status.bytes_before / 4);
     CU_ASSERT(status.records_dropped > 150);
     CU_ASSERT_STRING_EQUAL(status.failure, "");
     CU_ASSERT_EQUAL(status.state, LOG_CLEANING_IDLE);
-    CU_ASSERT(world_check(&world, true) < 60);
+    CU_ASSERT(clean_world_check(&world, true) < 60);
     CU_ASSERT(fixture_count(&world.fixture, ".log") < files);
     CU_ASSERT_EQUAL(fixture_count(&world.fixture, ".clean"), 0);
     /* Once more: nothing is dirty. */
-    world_clean(&world);
-    CU_ASSERT_EQUAL(world_status(&world).runs, 1);
-    world_fini(&world);
+    clean_world_run(&world);
+    CU_ASSERT_EQUAL(clean_world_status(&world).runs, 1);
+    clean_world_fini(&world);
 }
 
 static void
 test_deletions_take_two_passes(void)
 {
     struct clean_world world;
-    world_init(&world, 2);
-    world_open(&world);
+    clean_world_init(&world, 2);
+    clean_world_open(&world);
     append_key(&world, 1, 100);
     append_key(&world, 1, -1);
-    world_roll(&world);
-    world_clean(&world);
-    world_check(&world, true);
+    clean_world_roll(&world);
+    clean_world_run(&world);
+    clean_world_check(&world, true);
     CU_ASSERT_FALSE(world.records[0].last_seen);
     CU_ASSERT_TRUE(world.records[1].last_seen);
     /* Just before the horizon it stays, and at it it goes. */
     world.now_ms += 999;
-    world_roll(&world);
-    world_clean(&world);
-    world_check(&world, true);
+    clean_world_roll(&world);
+    clean_world_run(&world);
+    clean_world_check(&world, true);
     CU_ASSERT_TRUE(world.records[1].last_seen);
     world.now_ms += 1;
-    world_roll(&world);
-    world_clean(&world);
-    world_check(&world, true);
+    clean_world_roll(&world);
+    clean_world_run(&world);
+    clean_world_check(&world, true);
     CU_ASSERT_FALSE(world.records[1].last_seen);
-    world_fini(&world);
+    clean_world_fini(&world);
 }
 
 static void
 test_records_without_key_go(void)
 {
     struct clean_world world;
-    world_init(&world, 3);
-    world_open(&world);
+    clean_world_init(&world, 3);
+    clean_world_open(&world);
     struct world_batch batch = {
         .records = 3, .first_key = 1, .value_size = 10, .producer_id = -1, .no_keys = true};
-    world_append(&world, &batch);
-    world_roll(&world);
-    world_clean(&world);
-    world_check(&world, true);
+    clean_world_append(&world, &batch);
+    clean_world_roll(&world);
+    clean_world_run(&world);
+    clean_world_check(&world, true);
     CU_ASSERT_FALSE(world.records[0].last_seen);
-    world_fini(&world);
+    clean_world_fini(&world);
 }
 
 static void
 test_producers_leave_their_last_batch(void)
 {
     struct clean_world world;
-    world_init(&world, 4);
-    world_open(&world);
+    clean_world_init(&world, 4);
+    clean_world_open(&world);
     for (int i = 0; i < 20; i++) {
         struct world_batch batch = {
             .records = 2, .first_key = 5, .value_size = 50, .producer_id = i % 2 ? 700 : 800};
-        world_append(&world, &batch);
+        clean_world_append(&world, &batch);
     }
     for (int i = 0; i < 3; i++)
         append_key(&world, 5 + i, 10);
-    world_roll(&world);
-    world_clean(&world);
-    world_check(&world, true);
+    clean_world_roll(&world);
+    clean_world_run(&world);
+    clean_world_check(&world, true);
     /* One for each producer, and perhaps one at the end of the segment. */
-    int empty = world_empty_batches(&world);
+    int empty = clean_world_empty_batches(&world);
     CU_ASSERT(empty == 2 || empty == 3);
     /* Producers that are silent for too long are forgotten. */
     world.producer_before_ms = INT64_MAX;
-    world_roll(&world);
-    world_clean(&world);
-    world_check(&world, true);
-    CU_ASSERT(world_empty_batches(&world) <= 1);
-    world_fini(&world);
+    clean_world_roll(&world);
+    clean_world_run(&world);
+    clean_world_check(&world, true);
+    CU_ASSERT(clean_world_empty_batches(&world) <= 1);
+    clean_world_fini(&world);
 }
 
 static void
@@ -131,21 +131,21 @@ test_codecs(void)
         struct clean_world world;
         if (!codec_available(codec))
             continue;
-        world_init(&world, 5);
-        world_open(&world);
+        clean_world_init(&world, 5);
+        clean_world_open(&world);
         for (int i = 0; i < 60; i++) {
             struct world_batch batch = {.records = 7,
                 .codec = codec,
                 .first_key = i % 9,
                 .value_size = 500,
                 .producer_id = -1};
-            world_append(&world, &batch);
+            clean_world_append(&world, &batch);
         }
-        world_roll(&world);
-        world_clean(&world);
-        world_check(&world, true);
-        CU_ASSERT(world_status(&world).records_dropped > 300);
-        world_fini(&world);
+        clean_world_roll(&world);
+        clean_world_run(&world);
+        clean_world_check(&world, true);
+        CU_ASSERT(clean_world_status(&world).records_dropped > 300);
+        clean_world_fini(&world);
     }
 }
 
@@ -154,70 +154,70 @@ static void
 test_several_passes(void)
 {
     struct clean_world world;
-    world_init(&world, 6);
+    clean_world_init(&world, 6);
     world.upkeep.dedupe_bytes = 1; /* the least that there is: 57 keys */
     store_configure(world.fixture.store, &world.upkeep);
-    world_open(&world);
+    clean_world_open(&world);
     for (int i = 0; i < 400; i++) {
         struct world_batch batch = {
             .records = 3, .first_key = i % WORLD_KEYS, .value_size = 60, .producer_id = i + 1};
-        world_append(&world, &batch);
+        clean_world_append(&world, &batch);
     }
-    world_roll(&world);
-    world_clean(&world);
-    struct log_cleaning_status status = world_status(&world);
+    clean_world_roll(&world);
+    clean_world_run(&world);
+    struct log_cleaning_status status = clean_world_status(&world);
     CU_ASSERT(status.runs > 0);
     CU_ASSERT(status.clean_offset > 1100);
-    world_check(&world, true);
-    world_fini(&world);
+    clean_world_check(&world, true);
+    clean_world_fini(&world);
 }
 
 static void
 test_lag(void)
 {
     struct clean_world world;
-    world_init(&world, 7);
+    clean_world_init(&world, 7);
     world.rules.min_lag_ms = 500;
-    world_open(&world);
+    clean_world_open(&world);
     for (int i = 0; i < 200; i++)
         append_key(&world, i % 3, 300);
-    world_roll(&world);
-    world_clean(&world);
-    CU_ASSERT_EQUAL(world_status(&world).runs, 0);
-    CU_ASSERT_EQUAL(world_check(&world, true), world.count);
+    clean_world_roll(&world);
+    clean_world_run(&world);
+    CU_ASSERT_EQUAL(clean_world_status(&world).runs, 0);
+    CU_ASSERT_EQUAL(clean_world_check(&world, true), world.count);
     world.now_ms += 600;
-    world_clean(&world);
-    CU_ASSERT_EQUAL(world_status(&world).runs, 1);
-    world_check(&world, true);
-    world_fini(&world);
+    clean_world_run(&world);
+    CU_ASSERT_EQUAL(clean_world_status(&world).runs, 1);
+    clean_world_check(&world, true);
+    clean_world_fini(&world);
 }
 
 static void
 test_asked(void)
 {
     struct clean_world world;
-    world_init(&world, 8);
+    clean_world_init(&world, 8);
     world.rules.dirty_ratio = 1;
-    world_open(&world);
+    clean_world_open(&world);
     for (int i = 0; i < 20; i++)
         append_key(&world, 3, 100);
-    world_clean(&world);
-    CU_ASSERT_EQUAL(world_status(&world).runs, 0);
+    clean_world_run(&world);
+    CU_ASSERT_EQUAL(clean_world_status(&world).runs, 0);
     CU_ASSERT_EQUAL(log_compact(world.fixture.log), 0);
-    CU_ASSERT_EQUAL(world_status(&world).state, LOG_CLEANING_ASKED);
-    world_clean(&world);
-    CU_ASSERT_EQUAL(world_status(&world).runs, 1);
-    CU_ASSERT_EQUAL(world_status(&world).state, LOG_CLEANING_IDLE);
+    CU_ASSERT_EQUAL(clean_world_status(&world).state, LOG_CLEANING_ASKED);
+    clean_world_run(&world);
+    CU_ASSERT_EQUAL(clean_world_status(&world).runs, 1);
+    CU_ASSERT_EQUAL(clean_world_status(&world).state, LOG_CLEANING_IDLE);
     /* The active segment was closed for it. */
-    CU_ASSERT_EQUAL(world_check(&world, true), 1);
+    CU_ASSERT_EQUAL(clean_world_check(&world, true), 1);
     CU_ASSERT_EQUAL(log_compact(world.fixture.log), 0);
-    world_clean(&world);
-    CU_ASSERT_EQUAL(world_status(&world).state, LOG_CLEANING_IDLE);
+    clean_world_run(&world);
+    CU_ASSERT_EQUAL(clean_world_status(&world).state, LOG_CLEANING_IDLE);
     world.rules.compact = false;
     world.fixture.options.rules = world.rules;
     log_configure(world.fixture.log, &world.fixture.options);
     CU_ASSERT_EQUAL(log_compact(world.fixture.log), -BUS_ERR_POLICY_VIOLATION);
-    world_fini(&world);
+    clean_world_fini(&world);
 }
 
 /* Offsets stay missing when a topic is no longer compacted, and clients know. */
@@ -225,47 +225,47 @@ static void
 test_policy_changes(void)
 {
     struct clean_world world;
-    world_init(&world, 9);
-    world_open(&world);
+    clean_world_init(&world, 9);
+    clean_world_open(&world);
     for (int i = 0; i < 200; i++)
         append_key(&world, i % 5, 300);
-    world_roll(&world);
-    world_clean(&world);
-    int64_t records = world_check(&world, true);
+    clean_world_roll(&world);
+    clean_world_run(&world);
+    int64_t records = clean_world_check(&world, true);
     world.fixture.options.flags &= ~(uint32_t)SHM_FLAG_COMPACTED;
     world.rules.compact = false;
     world.fixture.options.rules = world.rules;
     log_configure(world.fixture.log, &world.fixture.options);
     for (int turn = 0; turn < 3; turn++) {
-        CU_ASSERT_EQUAL(world_check(&world, true), records);
+        CU_ASSERT_EQUAL(clean_world_check(&world, true), records);
         struct shm_control *control = fixture_control(&world.fixture);
         CU_ASSERT(control->flags & SHM_FLAG_HOLES);
         CU_ASSERT_FALSE(control->flags & SHM_FLAG_COMPACTED);
         munmap(control, SHM_PAGE_BYTES);
         if (turn == 0)
-            world_restart(&world);
+            clean_world_restart(&world);
         else
-            world_reboot(&world);
-        world_serve(&world);
+            clean_world_reboot(&world);
+        clean_world_serve(&world);
     }
-    world_fini(&world);
+    clean_world_fini(&world);
 }
 
 static void
 test_damage_is_left_alone(void)
 {
     struct clean_world world;
-    world_init(&world, 10);
-    world_open(&world);
+    clean_world_init(&world, 10);
+    clean_world_open(&world);
     for (int i = 0; i < 300; i++)
         append_key(&world, i % 5, 300);
     append_key(&world, 7, -1);
-    world_roll(&world);
+    clean_world_roll(&world);
     int64_t size = fixture_size(&world.fixture, first_log);
     /* A byte of a value in the first segment. */
     fixture_damage(&world.fixture, first_log, 5000, 1);
-    world_clean(&world);
-    struct log_cleaning_status status = world_status(&world);
+    clean_world_run(&world);
+    struct log_cleaning_status status = clean_world_status(&world);
     CU_ASSERT_EQUAL(status.runs, 1);
     CU_ASSERT_EQUAL(fixture_size(&world.fixture, first_log), size);
     CU_ASSERT(status.records_dropped > 100);
@@ -274,15 +274,15 @@ test_damage_is_left_alone(void)
     CU_ASSERT_EQUAL(fixture_read_all(&world.fixture, 0), -BUS_ERR_CORRUPT_MESSAGE);
     /* The deletion stays for ever: the damaged segment may hold what it deletes. */
     world.now_ms += 100000;
-    world_roll(&world);
-    world_clean(&world);
-    CU_ASSERT_EQUAL(world_status(&world).runs, 2);
+    clean_world_roll(&world);
+    clean_world_run(&world);
+    CU_ASSERT_EQUAL(clean_world_status(&world).runs, 2);
     struct log_read_options options = {.offset = 300, .max_bytes = 1, .at_least_one = true};
     struct log_slice slice;
     CU_ASSERT_EQUAL(log_read(world.fixture.log, &options, &slice), LOG_READ_OK);
     CU_ASSERT_EQUAL(slice.first_offset, 300);
     log_slice_release(&slice);
-    world_fini(&world);
+    clean_world_fini(&world);
 }
 
 /* What a reader has open or mapped stays as it was. */
@@ -290,11 +290,11 @@ static void
 test_readers_keep_their_files(void)
 {
     struct clean_world world;
-    world_init(&world, 11);
-    world_open(&world);
+    clean_world_init(&world, 11);
+    clean_world_open(&world);
     for (int i = 0; i < 200; i++)
         append_key(&world, i % 5, 300);
-    world_roll(&world);
+    clean_world_roll(&world);
     struct log_read_options options = {.offset = 0, .max_bytes = 100000, .at_least_one = true};
     struct log_slice slice;
     CU_ASSERT_EQUAL_FATAL(log_read(world.fixture.log, &options, &slice), LOG_READ_OK);
@@ -302,28 +302,28 @@ test_readers_keep_their_files(void)
     buf_init(&before);
     buf_init(&after);
     CU_ASSERT_EQUAL(log_slice_copy(&slice, &before), 0);
-    world_clean(&world);
-    CU_ASSERT_EQUAL(world_status(&world).runs, 1);
+    clean_world_run(&world);
+    CU_ASSERT_EQUAL(clean_world_status(&world).runs, 1);
     CU_ASSERT_EQUAL(log_slice_copy(&slice, &after), 0);
     CU_ASSERT_EQUAL(before.length, after.length);
     CU_ASSERT_EQUAL(memcmp(before.data, after.data, before.length), 0);
     log_slice_release(&slice);
     buf_fini(&before);
     buf_fini(&after);
-    world_fini(&world);
+    clean_world_fini(&world);
 }
 
 static void
 test_closed_while_it_runs(void)
 {
     struct clean_world world;
-    world_init(&world, 12);
-    world_open(&world);
+    clean_world_init(&world, 12);
+    clean_world_open(&world);
     for (int i = 0; i < 200; i++)
         append_key(&world, i % 5, 300);
-    world_roll(&world);
+    clean_world_roll(&world);
     for (int steps = 0; steps < 4; steps++) {
-        world_allow(&world, true);
+        clean_world_allow(&world, true);
         for (int i = 0; i < steps; i++) {
             fixture_serve(&world.fixture);
             store_clean(world.fixture.store);
@@ -331,15 +331,15 @@ test_closed_while_it_runs(void)
         log_close(&world.fixture.log);
         store_clean(world.fixture.store);
         CU_ASSERT_FALSE(store_clean(world.fixture.store));
-        world_allow(&world, false);
-        world_open(&world);
-        world_serve(&world);
+        clean_world_allow(&world, false);
+        clean_world_open(&world);
+        clean_world_serve(&world);
         CU_ASSERT_EQUAL(fixture_count(&world.fixture, ".clean"), 0);
-        world_check(&world, false);
+        clean_world_check(&world, false);
     }
-    world_clean(&world);
-    world_check(&world, true);
-    world_fini(&world);
+    clean_world_run(&world);
+    clean_world_check(&world, true);
+    clean_world_fini(&world);
 }
 
 /* ---- crashes -------------------------------------------------------------------------------- */
@@ -352,7 +352,7 @@ crash_in_child(struct clean_world *world, int after)
     pid_t child = fork();
     if (child == 0) {
         struct store *store = world->fixture.store;
-        world_allow(world, true);
+        clean_world_allow(world, true);
         world_crash_after = after;
         for (int i = 0; i < 200; i++) {
             store_service(store, true);
@@ -373,28 +373,28 @@ test_crash_at_every_point(void)
 {
     for (int reboot = 0; reboot < 2; reboot++) {
         struct clean_world world;
-        world_init(&world, 13);
-        world_open(&world);
+        clean_world_init(&world, 13);
+        clean_world_open(&world);
         bool crashed = true;
         for (int after = 1; crashed && after < 200; after++) {
             for (int i = 0; i < 60; i++)
                 append_key(&world, (after + i) % 20, 900);
-            world_roll(&world);
+            clean_world_roll(&world);
             crashed = crash_in_child(&world, after);
             if (reboot)
-                world_reboot(&world);
+                clean_world_reboot(&world);
             else
-                world_restart(&world);
-            world_check(&world, false);
+                clean_world_restart(&world);
+            clean_world_check(&world, false);
             CU_ASSERT_EQUAL(fixture_count(&world.fixture, ".clean"), 0);
-            world_serve(&world);
+            clean_world_serve(&world);
             if (after % 3 == 0) {
-                world_clean(&world);
-                world_check(&world, true);
+                clean_world_run(&world);
+                clean_world_check(&world, true);
             }
         }
         CU_ASSERT_FALSE(crashed);
-        world_fini(&world);
+        clean_world_fini(&world);
     }
 }
 
@@ -403,33 +403,33 @@ static void
 run_history(uint64_t seed)
 {
     struct clean_world world;
-    world_init(&world, seed);
-    if (world_random(&world, 3) == 0)
-        world.upkeep.dedupe_bytes = 24 * (64 + world_random(&world, 100));
+    clean_world_init(&world, seed);
+    if (clean_world_random(&world, 3) == 0)
+        world.upkeep.dedupe_bytes = 24 * (64 + clean_world_random(&world, 100));
     store_configure(world.fixture.store, &world.upkeep);
-    world_open(&world);
+    clean_world_open(&world);
     for (int turn = 0; turn < 8; turn++) {
-        uint32_t batches = world_random(&world, 120);
+        uint32_t batches = clean_world_random(&world, 120);
         for (uint32_t i = 0; i < batches; i++) {
-            world_append_random(&world);
+            clean_world_append_random(&world);
             if (i % 16 == 0)
-                world_serve(&world);
+                clean_world_serve(&world);
         }
-        world_roll(&world);
-        world.now_ms += world_random(&world, 800);
-        uint32_t what = world_random(&world, 4);
+        clean_world_roll(&world);
+        world.now_ms += clean_world_random(&world, 800);
+        uint32_t what = clean_world_random(&world, 4);
         if (what > 0)
-            crash_in_child(&world, 1 + (int)world_random(&world, 60));
+            crash_in_child(&world, 1 + (int)clean_world_random(&world, 60));
         if (what == 1)
-            world_restart(&world);
+            clean_world_restart(&world);
         else if (what >= 2)
-            world_reboot(&world);
+            clean_world_reboot(&world);
         if (what > 0)
-            world_check(&world, false);
-        world_clean(&world);
-        world_check(&world, true);
+            clean_world_check(&world, false);
+        clean_world_run(&world);
+        clean_world_check(&world, true);
     }
-    world_fini(&world);
+    clean_world_fini(&world);
 }
 
 static void
