@@ -23,7 +23,8 @@ static const char file_name[] = "leader-epoch-checkpoint";
 int
 epochs_note(struct log *log, int32_t epoch, int64_t offset)
 {
-    if (epoch < 0)
+    /* Writers stamp what they like into their batches; each one taken would stay in memory. */
+    if (epoch < 0 || epoch > log->options.leader_epoch)
         return 0;
     size_t n = log->epoch_count;
     if (n > 0 && log->epochs[n - 1].epoch >= epoch)
@@ -138,6 +139,7 @@ load_segments(struct log *log)
             rc = collect(log, log->segments[i]);
         if (rc < 0)
             return rc;
+        segment_rest(log, log->segments[i]);
         epoch = next;
     }
     return log->count > 0 ? collect(log, segments_active(log)) : 0;

@@ -67,6 +67,16 @@ search_batch(struct search *search, struct walk *walk)
     return rc == -BUS_ERR_CORRUPT_MESSAGE ? 0 : rc;
 }
 
+/* The offset up to which index->max_timestamp is of all batches; -1: of none. An index that was
+ * read from its files covers the batch of its last entry. */
+static int64_t
+covered_offset(const struct index *index)
+{
+    if (index->offset >= 0)
+        return index->offset;
+    return index->entries > 0 ? index->last.offset + 1 : -1;
+}
+
 /* From which offset on records that late can lie in a segment; -1: nowhere. */
 static int64_t
 start_in(struct search *search, struct segment *segment)
@@ -78,8 +88,8 @@ start_in(struct search *search, struct segment *segment)
     if (index->max_timestamp < search->timestamp) {
         if (index->complete)
             return -1;
-        if (index->offset > offset)
-            offset = index->offset;
+        if (covered_offset(index) > offset)
+            offset = covered_offset(index);
     } else if (index_find_time(index, &files, search->timestamp, &entry) == 0 &&
                entry.offset >= 0) {
         offset = entry.offset + 1;
@@ -139,6 +149,7 @@ search_log(struct search *search)
         if (log->segments[i]->base_offset >= search->bound)
             break;
         int rc = search_segment(search, log->segments[i]);
+        segment_rest(log, log->segments[i]);
         if (rc != 0)
             return rc < 0 ? rc : 0;
     }
@@ -169,13 +180,14 @@ max_time(struct log *log, struct segment *segment, int64_t bound, int64_t *max)
     if (rc < 0)
         return rc;
     const struct index *index = &segment->index;
-    bool covered =
-        index->offset >= 0 && index->offset <= bound && segment->base_offset >= log->start_offset;
+    int64_t from = covered_offset(index);
+    bool covered = from >= 0 && from <= bound && segment->base_offset >= log->start_offset;
     if (covered && index->max_timestamp > *max)
         *max = index->max_timestamp;
     if (covered && index->complete)
         return 0;
-    int64_t from = covered ? index->offset : segment->base_offset;
+    if (!covered)
+        from = segment->base_offset;
     rc = log_locate(log, segment, from > log->start_offset ? from : log->start_offset, &walk);
     while (rc == WALK_BATCH && walk.batch.base_offset < bound) {
         if (walk.batch.max_timestamp > *max)
@@ -195,8 +207,10 @@ log_find_max_time(struct log *log, struct log_found *found)
     int rc = log_tail(log, &tail);
     if (rc == 0) {
         search.bound = log_visible(log, &tail, LOG_READ_VISIBLE);
-        for (size_t i = segments_find(log, log->start_offset); rc == 0 && i < log->count; i++)
+        for (size_t i = segments_find(log, log->start_offset); rc == 0 && i < log->count; i++) {
             rc = max_time(log, log->segments[i], search.bound, &search.timestamp);
+            segment_rest(log, log->segments[i]);
+        }
         if (rc == 0)
             rc = search_log(&search);
     }

@@ -99,6 +99,25 @@ generation_drop_segments(struct generation *generation)
     give_view(generation);
 }
 
+/* The page says it too, but pages can be ruined. */
+static void
+note_failure(struct log *log)
+{
+    pthread_mutex_lock(&log->mutex);
+    log->flush_failed = true;
+    pthread_mutex_unlock(&log->mutex);
+}
+
+/* Whether another generation took its place meanwhile, which does not have its segments. */
+static bool
+is_over(struct log *log, const struct generation *generation)
+{
+    pthread_mutex_lock(&log->mutex);
+    bool over = log->generation != generation;
+    pthread_mutex_unlock(&log->mutex);
+    return over;
+}
+
 int
 log_flush(struct log *log, int64_t offset, int64_t deadline_ns)
 {
@@ -108,8 +127,10 @@ log_flush(struct log *log, int64_t offset, int64_t deadline_ns)
         bool retry = rc == -BUS_ERR_PARTITION_OFFLINE;
         if (rc == 0) {
             rc = flush_generation(generation, offset, deadline_ns);
+            if (rc == -BUS_ERR_KAFKA_STORAGE_ERROR)
+                note_failure(log);
+            retry = rc == FLUSH_FENCED || (rc < 0 && is_over(log, generation));
             generation_unref(&generation);
-            retry = rc == FLUSH_FENCED;
         }
         if (!retry)
             return err_prefix(rc, "%s-%" PRId32, log->topic, log->options.partition);

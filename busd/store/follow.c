@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/trace.h"
 #include "store/private.h"
@@ -12,6 +13,8 @@
 
 /* Bytes of a segment that one call looks at; more waits for the next call. */
 enum { FOLLOW_BYTES_MAX = 64 * 1024 * 1024 };
+
+enum { RETRY_S = 60 }; /* until a closed segment that could not be read is looked at again */
 
 /* One piece of work: a stretch of one segment, and what comes of it. */
 struct follow {
@@ -34,18 +37,21 @@ static struct segment *
 choose(const struct log *log)
 {
     struct segment *active = segments_active(log);
+    int64_t now_ns = clock_mono_ns();
     for (size_t i = log->count - 1; i > 0; i--) {
-        const struct index *index = &log->segments[i - 1]->index;
-        if (index->loaded && !index->complete)
-            return log->segments[i - 1];
-        if (!index->loaded)
+        struct segment *segment = log->segments[i - 1];
+        if (segment->index.loaded && !segment->index.complete && segment->retry_ns <= now_ns)
+            return segment;
+        if (!segment->index.loaded)
             break;
     }
     if (!active->index.loaded || active->index.position < log->end_position)
         return active;
-    for (size_t i = log->count - 1; i > 0; i--)
-        if (!log->segments[i - 1]->index.complete)
-            return log->segments[i - 1];
+    for (size_t i = log->count - 1; i > 0; i--) {
+        struct segment *segment = log->segments[i - 1];
+        if (!segment->index.complete && segment->retry_ns <= now_ns)
+            return segment;
+    }
     return NULL;
 }
 
@@ -217,6 +223,15 @@ trim(struct log *log, struct segment *segment)
     return rc;
 }
 
+/* What cannot be read must not keep the indexes of newer segments, and with them the checkpoints,
+ * from going on. */
+static void
+put_off(struct follow *follow)
+{
+    if (follow->segment != segments_active(follow->log))
+        follow->segment->retry_ns = clock_mono_ns() + RETRY_S * INT64_C(1000000000);
+}
+
 int
 log_follow(struct log *log, bool *more)
 {
@@ -225,18 +240,19 @@ log_follow(struct log *log, bool *more)
     *more = false;
     pthread_mutex_lock(&log->mutex);
     int rc = log_tail(log, &tail);
-    if (rc == 0 && (follow.segment = choose(log)))
-        rc = prepare(&follow);
+    if (rc == 0 && (follow.segment = choose(log)) && (rc = prepare(&follow)) < 0)
+        put_off(&follow);
     pthread_mutex_unlock(&log->mutex);
     if (rc < 0 || !follow.segment)
         return rc;
     follow.batch = calloc(1, sizeof *follow.batch);
     rc = follow.batch ? run(&follow) : err_no_memory();
     pthread_mutex_lock(&log->mutex);
-    if (rc == 0) {
+    if (rc == 0)
         publish(&follow);
-        *more = choose(log) != NULL;
-    }
+    else
+        put_off(&follow);
+    *more = (rc == 0 || follow.closed) && choose(log) != NULL;
     pthread_mutex_unlock(&log->mutex);
     free(follow.batch);
     log_file_unref(&follow.file);

@@ -194,10 +194,11 @@ log_close(struct log **log)
 void
 log_publish_settings(struct log *log)
 {
-    if (!log->generation)
+    const struct segment *active = segments_active(log);
+    /* Without a segment: a repair has begun and could not be finished yet. */
+    if (!log->generation || !active)
         return;
     struct shm_control *control = log->generation->view.control;
-    const struct segment *active = segments_active(log);
     int64_t bytes = log->options.segment_bytes;
     if (bytes > active->capacity)
         bytes = active->capacity;
@@ -340,6 +341,7 @@ log_usage(struct log *log, struct log_usage *usage)
         int64_t end;
         if (segment_end(log, log->segments[i], &end) == 0)
             usage->bytes += end;
+        segment_rest(log, log->segments[i]);
     }
     pthread_mutex_unlock(&log->mutex);
 }

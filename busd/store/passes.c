@@ -34,7 +34,8 @@ store_service(struct store *store, bool all)
     size_t waiting = 0;
     for (struct log *log = next_log(store, NULL); log; log = next_log(store, log)) {
         bool more = false;
-        if (all || log_wants_service(log))
+        bool unfinished = atomic_load_explicit(&log->unfinished, memory_order_relaxed);
+        if (all || unfinished || log_wants_service(log))
             (void)log_service(log, &more);
         waiting += more;
     }
@@ -102,15 +103,22 @@ collect(struct store *store, struct collected *all)
     }
 }
 
-/* Leaves out what was saved in a newer form meanwhile, by an eviction or a deletion of records. */
+static bool
+is_stale(const struct store_checkpoint *checkpoint, const struct store_checkpoint *saved)
+{
+    return saved->generation > checkpoint->generation ||
+           saved->log_start_offset > checkpoint->log_start_offset ||
+           saved->durable_offset > checkpoint->durable_offset;
+}
+
+/* Leaves out what was saved in a newer form meanwhile: by an eviction, a deletion of records, or
+ * the last flush, which may run beside one of the flusher. */
 static void
 drop_stale(struct collected *all)
 {
     size_t kept = 0;
     for (size_t i = 0; i < all->count; i++) {
-        const struct store_checkpoint *saved = &all->logs[i]->saved;
-        if (saved->generation > all->checkpoints[i].generation ||
-            saved->log_start_offset > all->checkpoints[i].log_start_offset) {
+        if (is_stale(&all->checkpoints[i], &all->logs[i]->saved)) {
             let_go(all->logs[i]);
             continue;
         }

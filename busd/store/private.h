@@ -71,6 +71,7 @@ struct segment {
     int64_t capacity;        /* bytes that clients map */
     bool trimmed;            /* the surplus behind the end was given back */
     bool used;               /* its file was used since the keeper's last look */
+    int64_t retry_ns;        /* it could not be followed: not before this time again */
     bool holes;              /* offsets may be missing between its batches */
     bool first_known;        /* first_timestamp was looked at */
     int64_t first_timestamp; /* of its first batch, once it is closed; -1 none */
@@ -134,10 +135,11 @@ struct log {
 
     bool writers_seen; /* somebody writes: spares and large reservations are worth it */
     bool direct_writers;
-    int64_t step;        /* of the reservation, bytes */
-    int64_t grown_ns;    /* when it last grew */
-    bool disk_full;      /* told already */
-    bool service_failed; /* told already */
+    int64_t step;           /* of the reservation, bytes */
+    int64_t grown_ns;       /* when it last grew */
+    bool disk_full;         /* told already */
+    bool service_failed;    /* told already */
+    atomic_bool unfinished; /* the keeper's last pass left work */
 
     uint32_t stall_owner; /* sample of the append lock; 0 none */
     uint64_t stall_published;
@@ -239,6 +241,9 @@ char *segment_path(const struct log *log, const struct segment *segment);
 /** Opens its file if it is not open. Borrowed. */
 int segment_file(struct log *log, struct segment *segment, struct log_file **file);
 
+/** Closes its file, unless it is being written: for those who visit every segment. */
+void segment_rest(const struct log *log, struct segment *segment);
+
 /** What its indexes may hold. */
 struct index_files segment_index_files(const struct log *log, const struct segment *segment);
 
@@ -308,6 +313,9 @@ struct scan_options {
  * batch that is not right. What is kept was flushed, or log->flush_failed is set.
  */
 int log_scan(struct log *log, const struct scan_options *options, struct scan_end *end);
+
+/** How much of a segment file can be in use: a writer may have made it longer than that. */
+int64_t segment_bytes_of(const struct files_entry *entry);
 
 /** Builds the table from the segment files in `list`. */
 int log_list(struct log *log, const struct files_list *list);
@@ -413,10 +421,10 @@ int epochs_load(struct log *log);
 /** Writes them if they changed. Under log->service, not log->mutex. */
 int epochs_save(struct log *log);
 
-/** Notes that `epoch` is in use at `offset`. Under log->mutex. */
+/** Notes that `epoch` is in use at `offset`, if it was ever given. Under log->mutex. */
 int epochs_note(struct log *log, int32_t epoch, int64_t offset);
 
-/** Forgets what lies at or behind `end_offset`. */
+/** Forgets what begins behind `end_offset`. */
 void epochs_cut(struct log *log, int64_t end_offset);
 
 /* ---- service.c, room.c, flush.c ------------------------------------------------------------- */

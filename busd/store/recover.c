@@ -68,7 +68,7 @@ add_activated_spare(struct log *log, const struct files_list *list, const struct
     struct segment *segment = segment_new(tail->base_offset, entry->number);
     if (!segment)
         return err_no_memory();
-    segment->reserved = entry->bytes;
+    segment->reserved = segment_bytes_of(entry);
     int rc = segment_rename(log, segment);
     if (rc < 0) {
         segment_free(&segment);

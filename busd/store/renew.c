@@ -247,6 +247,10 @@ log_evict(struct log *log)
     if (rc < 0)
         return rc;
     uint32_t owner = log->stall_owner;
+    struct shm_control *control = log->generation->view.control;
+    /* A client whose flush fails says so in the same word. Relaxed: the fence orders the rest. */
+    log->flush_failed |= atomic_exchange_explicit(&control->state, SHM_STATE_FENCED,
+                             memory_order_relaxed) == SHM_STATE_OFFLINE;
     shm_fence(&log->generation->view, SHM_STATE_FENCED);
     log->fencing = true;
     rc = log_tail(log, &tail);

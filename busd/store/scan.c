@@ -25,6 +25,12 @@ struct scan {
     struct store_checkpoint saved;
 };
 
+int64_t
+segment_bytes_of(const struct files_entry *entry)
+{
+    return entry->bytes < SHM_SEGMENT_BYTES_MAX ? entry->bytes : SHM_SEGMENT_BYTES_MAX;
+}
+
 int
 log_list(struct log *log, const struct files_list *list)
 {
@@ -33,7 +39,7 @@ log_list(struct log *log, const struct files_list *list)
         struct segment *segment = segment_new(list->entries[i].number, -1);
         if (!segment)
             return err_no_memory();
-        segment->reserved = segment->capacity = list->entries[i].bytes;
+        segment->reserved = segment->capacity = segment_bytes_of(&list->entries[i]);
         if (log->count > 0)
             segments_active(log)->next_offset = segment->base_offset;
         int rc = segments_push(log, segment);
@@ -156,6 +162,7 @@ scan_listed(struct scan *scan)
         if (scan->offset != segment->next_offset)
             return cut_later(scan);
         segment->end = scan->position;
+        segment_rest(log, segment);
         scan->at++;
         scan->position = 0;
     }
@@ -191,7 +198,7 @@ take_spare(struct scan *scan, const struct files_entry *entry)
     struct segment *spare = segment_new(scan->offset, entry->number);
     if (!spare)
         return err_no_memory();
-    spare->reserved = spare->capacity = entry->bytes;
+    spare->reserved = spare->capacity = segment_bytes_of(entry);
     int rc = segment_rename(log, spare);
     if (rc < 0) {
         segment_free(&spare);
@@ -245,7 +252,7 @@ rewrite(int fd, int64_t from, int64_t to)
 }
 
 /* Zeros everything behind the end, so that it can never be taken for batches, and reserves it
- * again. */
+ * again; how long the file is was for its writers to say, so not all of that. */
 static int
 zero_rest(struct log *log, struct segment *segment, int fd, int64_t end)
 {
@@ -253,7 +260,9 @@ zero_rest(struct log *log, struct segment *segment, int fd, int64_t end)
     if (rc < 0)
         return rc;
     bool full;
-    struct files_reservation want = {.have = end, .wanted = segment->reserved};
+    struct files_reservation want = {.have = end, .wanted = log->options.segment_bytes};
+    if (want.wanted > segment->reserved)
+        want.wanted = segment->reserved;
     rc = files_reserve(fd, &want, &segment->reserved, &full);
     if (rc == 0 && full)
         trace(TRACE_WARNING, "%s-%" PRId32 ": the disk is full: nothing can be appended",

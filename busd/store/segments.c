@@ -113,6 +113,13 @@ segment_file(struct log *log, struct segment *segment, struct log_file **file)
     return 0;
 }
 
+void
+segment_rest(const struct log *log, struct segment *segment)
+{
+    if (segment != segments_active(log))
+        log_file_unref(&segment->file);
+}
+
 struct index_files
 segment_index_files(const struct log *log, const struct segment *segment)
 {
@@ -191,7 +198,7 @@ walk_to_end(const struct segment *segment, int fd, int64_t position, int64_t siz
 
 /* From the last index entry or, when that leads nowhere, from the beginning. What lies behind the
  * end was left by an evicted writer. When the last batches are destroyed, the file's size stands in
- * for the end. */
+ * for the end; but a file that a writer made longer is not searched that far. */
 static int
 find_end(struct segment *segment, int fd)
 {
@@ -199,15 +206,16 @@ find_end(struct segment *segment, int fd)
     if (fstat(fd, &status) < 0)
         return err_sys(errno, "look at a segment");
     int64_t position = segment->index.last.position, end;
-    int rc = walk_to_end(segment, fd, position, status.st_size, &end);
+    int64_t size = status.st_size < segment->reserved ? status.st_size : segment->reserved;
+    int rc = walk_to_end(segment, fd, position, size, &end);
     if (rc == WALK_END && position > 0) {
-        rc = walk_to_end(segment, fd, 0, status.st_size, &end);
+        rc = walk_to_end(segment, fd, 0, size, &end);
         if (rc == WALK_BATCH)
             index_reset(&segment->index);
     }
     if (rc < 0)
         return rc;
-    segment->end = rc == WALK_BATCH ? end : status.st_size;
+    segment->end = rc == WALK_BATCH ? end : size;
     return 0;
 }
 

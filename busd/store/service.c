@@ -8,7 +8,8 @@
 #include <inttypes.h>
 
 enum {
-    LOCK_MS = 5, /* the keeper waits no longer for the append lock; it comes back */
+    FOLLOW_MS = 20, /* of a pass go to the indexes of one log; what is left waits for the next */
+    LOCK_MS = 5,    /* the keeper waits no longer for the append lock; it comes back */
     KICK_BYTES = 32 * 1024 * 1024, /* writers ask for more when less than this is left */
 };
 
@@ -120,6 +121,18 @@ tell_offline(struct log *log, const struct shm_tail *tail)
     log->told_offline = offline;
 }
 
+/* As much as the time allows: others may wait for log->service. */
+static int
+follow(struct log *log, bool *more)
+{
+    int64_t until_ns = clock_mono_ns() + FOLLOW_MS * INT64_C(1000000);
+    int rc;
+    do
+        rc = log_follow(log, more);
+    while (rc == 0 && *more && clock_mono_ns() < until_ns);
+    return rc;
+}
+
 static int
 work(struct log *log, bool *more)
 {
@@ -142,7 +155,7 @@ work(struct log *log, bool *more)
     if (rc == 0)
         rc = roll_old(log);
     if (rc == 0)
-        rc = log_follow(log, more);
+        rc = follow(log, more);
     if (rc == 0)
         rc = epochs_save(log);
     if (rc == 0)
@@ -164,6 +177,8 @@ log_service(struct log *log, bool *more)
     if (failed && !log->service_failed)
         trace(TRACE_ERROR, "%s-%" PRId32 ": %s", log->topic, log->options.partition, err_text());
     log->service_failed = failed;
+    /* Relaxed: for the next pass, which finds the work under the locks. */
+    atomic_store_explicit(&log->unfinished, *more, memory_order_relaxed);
     pthread_mutex_unlock(&log->service);
     return rc;
 }

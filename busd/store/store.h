@@ -74,7 +74,8 @@ const char *store_topics_path(const struct store *store);
 
 /**
  * Keeper: looks after the logs: rolls, reserves, keeps spares, writes indexes, rebuilds what was
- * damaged. `all` false: only those that ask for it (after a kick); true: each (say once a second).
+ * damaged. `all` false: only those that ask for it (after a kick), or that the last pass left with
+ * work; true: each (say once a second).
  * What fails is traced once per change and tried again on the next pass. Returns the number of logs
  * that still have work waiting, so that the caller comes back at once. Thread: one at a time.
  * Blocks: for the disk.

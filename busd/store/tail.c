@@ -63,6 +63,9 @@ static int
 check_tail(struct log *log, const struct shm_tail *tail)
 {
     struct segment *active = segments_active(log);
+    /* Kept, for whatever happens to the page: the next generation must not start as if all were
+     * well. */
+    log->flush_failed |= tail->state == SHM_STATE_OFFLINE;
     if ((tail->state == SHM_STATE_FENCED && !log->fencing) || tail->state == SHM_STATE_DELETED)
         return log_damage(log, "its state was changed");
     if (tail->seq != active->seq) {

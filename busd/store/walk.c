@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -160,14 +161,11 @@ walk_crc_ok(struct walk *walk)
     return crc == walk->batch.crc;
 }
 
-/* Whether a batch with these offsets could begin at `position`; cheap, for it is asked of every
- * byte. */
+/* Whether a batch with these offsets could begin at `position`, where the magic fits. */
 static bool
 could_begin(const struct walk *walk, int64_t position, int64_t least, int64_t end_offset)
 {
     const uint8_t *p = window_at(walk, position);
-    if (p[BATCH_AT_MAGIC] != BATCH_MAGIC)
-        return false;
     int64_t base_offset = bytes_get_i64(p + BATCH_AT_BASE_OFFSET);
     int32_t length = bytes_get_i32(p + BATCH_AT_LENGTH);
     return base_offset >= least && base_offset < end_offset &&
@@ -186,6 +184,17 @@ try_batch(struct walk *walk, int64_t position, int64_t end_offset)
     return walk_crc_ok(walk);
 }
 
+/* From `position` on, the first place in the window where a batch could have its magic; behind the
+ * last whole header in it when there is none. */
+static int64_t
+next_magic(const struct walk *walk, int64_t position)
+{
+    size_t places = window_have(walk, position) - BATCH_HEADER_BYTES + 1;
+    const uint8_t *from = window_at(walk, position) + BATCH_AT_MAGIC;
+    const uint8_t *at = memchr(from, BATCH_MAGIC, places);
+    return position + (at ? at - from : (int64_t)places);
+}
+
 static int
 search(struct walk *walk, int64_t position, int64_t least, int64_t end_offset)
 {
@@ -194,7 +203,12 @@ search(struct walk *walk, int64_t position, int64_t least, int64_t end_offset)
     while (rc == 0 && tried < TRIED_BYTES_MAX && walk->end - position >= BATCH_HEADER_BYTES) {
         if (window_have(walk, position) < BATCH_HEADER_BYTES)
             rc = window_fill(walk, position, WALK_WINDOW_BYTES);
-        if (rc == 0 && could_begin(walk, position, least, end_offset)) {
+        if (rc < 0)
+            break;
+        position = next_magic(walk, position);
+        if (window_have(walk, position) < BATCH_HEADER_BYTES)
+            continue;
+        if (could_begin(walk, position, least, end_offset)) {
             rc = try_batch(walk, position, end_offset);
             tried += walk->position - position;
         }

@@ -34,6 +34,16 @@ int
 fallocate(int fd, int mode, off_t offset, off_t len)
 {
     fixture_disk.reservations++;
+    if (!(mode & FALLOC_FL_PUNCH_HOLE) && len > fixture_disk.reserved_max)
+        fixture_disk.reserved_max = len;
+    if (fixture_disk.reserve_fails) {
+        errno = EIO;
+        return -1;
+    }
+    if (!(mode & FALLOC_FL_PUNCH_HOLE) && len > 1 << 30) {
+        errno = ENOSPC;
+        return -1;
+    }
     if (fixture_disk.full && !(mode & FALLOC_FL_PUNCH_HOLE) && on_disk(fd)) {
         errno = ENOSPC;
         return -1;
@@ -374,6 +384,18 @@ fixture_nonzero(const struct store_fixture *fixture, const char *name, int64_t p
         position++;
     fclose(file);
     return c == EOF ? -1 : position;
+}
+
+int
+fixture_open_files(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
 }
 
 struct shm_control *

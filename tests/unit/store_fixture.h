@@ -26,10 +26,13 @@ struct store_fixture {
 
 /** What the disk does from now on, to everybody in this process. */
 struct fixture_disk {
-    bool full;                  /* fallocate() gives no space */
-    bool flush_fails;           /* fdatasync() fails */
-    int reservations;           /* calls of fallocate() */
-    uint64_t bad_inode;         /* pread() of this file fails; 0: of none */
+    bool full;            /* fallocate() gives no space */
+    bool flush_fails;     /* fdatasync() fails */
+    bool reserve_fails;   /* fallocate() fails otherwise */
+    int reservations;     /* calls of fallocate() */
+    int64_t reserved_max; /* the largest reservation that was asked for at once; above 1 GiB none
+                           * is given */
+    uint64_t bad_inode;   /* pread() of this file fails; 0: of none */
     _Atomic int64_t bytes_read; /* with pread() */
 };
 extern struct fixture_disk fixture_disk;
@@ -89,6 +92,9 @@ struct shm_control *fixture_control(const struct store_fixture *fixture);
 
 /** The folder of memory topics, as long as the fixture lives; static. */
 const char *fixture_memory(const struct store_fixture *fixture);
+
+/** File descriptors that this process has open. */
+int fixture_open_files(void);
 
 /** Shared memory objects of this data folder. */
 int fixture_objects(const struct store_fixture *fixture);

@@ -4,6 +4,7 @@
 #include "record/batch.h"
 #include "shm/flush.h"
 #include "shm/partition.h"
+#include "store/index.h"
 #include "unit/store_fixture.h"
 #include "unit/unit.h"
 
@@ -14,9 +15,11 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char first_log[] = "00000000000000000000.log";
+static const char second_log[] = "00000000000000000003.log";
 static const char first_index[] = "00000000000000000000.index";
 static const char first_timeindex[] = "00000000000000000000.timeindex";
 
@@ -674,6 +677,232 @@ test_log_without_checkpoint(void)
     fixture_fini(&fixture);
 }
 
+/* A writer may make the file as long as he likes. */
+static void
+test_file_made_longer(void)
+{
+    struct store_fixture fixture;
+    struct shm_partition view;
+    struct log_usage usage;
+    int writers;
+    open_with_client(&fixture, &view, &writers);
+    for (int n = 0; n < 3; n++)
+        CU_ASSERT_EQUAL(client_append(&view, 10), APPEND_DONE);
+    CU_ASSERT_EQUAL(ftruncate(view.segments[0]->fd, INT64_C(1) << 40), 0);
+    struct shm_control *control = fixture_control(&fixture);
+    ruin_all(control);
+    munmap(control, SHM_PAGE_BYTES);
+    fixture_disk.reserved_max = 0;
+    for (int turn = 0; turn < 3; turn++)
+        fixture_serve(&fixture);
+    log_usage(fixture.log, &usage);
+    CU_ASSERT_EQUAL(usage.rebuilds, 1);
+    CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 10, 1), 3);
+    shm_partition_fini(&view);
+    close(writers);
+    fixture_reboot(&fixture);
+    CU_ASSERT_EQUAL(truncate(fixture_path(&fixture, second_log), INT64_C(1) << 40), 0);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT(fixture_disk.reserved_max <= fixture.options.segment_bytes);
+    CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 10, 1), 4);
+    CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 5);
+    fixture_serve(&fixture);
+    log_usage(fixture.log, &usage);
+    CU_ASSERT_EQUAL(usage.rebuilds, 0);
+    fixture_fini(&fixture);
+}
+
+/* The repair of a ruined page fails for a while, and meanwhile settings change. */
+static void
+test_repair_that_fails(void)
+{
+    struct store_fixture fixture;
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    struct shm_control *control = fixture_control(&fixture);
+    ruin_all(control);
+    munmap(control, SHM_PAGE_BYTES);
+    unlink(fixture_path(&fixture, first_log));
+    fixture_disk.reserve_fails = true;
+    CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 10, 1), -BUS_ERR_PARTITION_OFFLINE);
+    fixture_serve(&fixture);
+    log_configure(fixture.log, &fixture.options);
+    log_set_high_watermark(fixture.log, 1);
+    struct log_usage usage;
+    log_usage(fixture.log, &usage);
+    CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 10, 1), -BUS_ERR_PARTITION_OFFLINE);
+    fixture_disk.reserve_fails = false;
+    fixture_serve(&fixture);
+    CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 10, 1), 0);
+    fixture_fini(&fixture);
+}
+
+/* That a flush failed must not be forgotten with the page that says it. */
+static void
+test_failed_flush_and_ruined_page(void)
+{
+    for (int turn = 0; turn < 2; turn++) {
+        struct store_fixture fixture;
+        struct shm_partition view;
+        int writers;
+        open_with_client(&fixture, &view, &writers);
+        CU_ASSERT_EQUAL(client_append(&view, 10), APPEND_DONE);
+        fixture_disk.flush_fails = true;
+        int rc =
+            turn == 0 ? log_flush(fixture.log, 1, deadline()) : shm_flush(&view, 1, deadline());
+        CU_ASSERT_EQUAL(rc, -BUS_ERR_KAFKA_STORAGE_ERROR);
+        fixture_disk.flush_fails = false;
+        CU_ASSERT_EQUAL(fixture_bounds(&fixture).state, SHM_STATE_OFFLINE);
+        ruin_all(view.control);
+        fixture_serve(&fixture);
+        fixture_serve(&fixture);
+        CU_ASSERT_EQUAL(fixture_bounds(&fixture).state, SHM_STATE_OFFLINE);
+        CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 10, 1), -BUS_ERR_PARTITION_OFFLINE);
+        CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 1);
+        shm_partition_fini(&view);
+        close(writers);
+        fixture_restart(&fixture);
+        CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+        CU_ASSERT_EQUAL(fixture_bounds(&fixture).state, SHM_STATE_OPEN);
+        CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 10, 1), 1);
+        fixture_fini(&fixture);
+    }
+}
+
+/* A closed segment that the disk does not give back stops neither indexes nor checkpoints of what
+ * follows it. */
+static void
+test_unreadable_segment(void)
+{
+    struct store_fixture fixture;
+    struct stat status;
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    fixture_append(&fixture, 1, 20000, 1);
+    fixture_serve(&fixture);
+    for (int n = 1; n < 15; n++)
+        fixture_append(&fixture, 1, 20000, 1);
+    CU_ASSERT_EQUAL(stat(fixture_path(&fixture, first_log), &status), 0);
+    fixture_disk.bad_inode = status.st_ino;
+    for (int turn = 0; turn < 5; turn++)
+        fixture_serve(&fixture);
+    CU_ASSERT_EQUAL(store_flush(fixture.store), 0);
+    CU_ASSERT_EQUAL(fixture.checkpoints[0].durable_offset, 15);
+    fixture_disk.bad_inode = 0;
+    fixture_restart(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    fixture_serve(&fixture);
+    CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 15);
+    CU_ASSERT_EQUAL(fixture_size(&fixture, first_index), 8 * INDEX_ENTRY_BYTES);
+    fixture_fini(&fixture);
+}
+
+/* Checkpoints follow the indexes, so these must keep up with a writer: the keeper comes back as
+ * long as there is work, not with its next tick. */
+static void
+test_keeper_comes_back(void)
+{
+    struct store_fixture fixture;
+    fixture_init(&fixture);
+    fixture.options.segment_bytes = fixture.options.preallocate_bytes = 16 << 20;
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    for (int n = 0; n < 3000; n++)
+        fixture_append(&fixture, 1, 1100, 1);
+    size_t waiting = store_service(fixture.store, true);
+    for (int turn = 0; waiting > 0 && turn < 100; turn++)
+        waiting = store_service(fixture.store, false);
+    CU_ASSERT_EQUAL(waiting, 0);
+    CU_ASSERT_EQUAL(store_flush(fixture.store), 0);
+    CU_ASSERT_EQUAL(fixture.checkpoints[0].durable_offset, 3000);
+    fixture_fini(&fixture);
+}
+
+static void
+test_many_segments(void)
+{
+    struct store_fixture fixture;
+    struct log_usage usage;
+    struct log_found found;
+    fixture_init(&fixture);
+    fixture.options.segment_bytes = fixture.options.max_message_bytes = 11000;
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    for (int n = 0; n < 100; n++)
+        fixture_append(&fixture, 1, 10000, 1);
+    fixture_serve(&fixture);
+    log_close(&fixture.log);
+    unlink(fixture_path(&fixture, "leader-epoch-checkpoint"));
+    fixture_reboot(&fixture);
+    int files = fixture_open_files();
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT(fixture_open_files() <= files + 4);
+    log_usage(fixture.log, &usage);
+    CU_ASSERT_EQUAL(usage.segments, 100);
+    CU_ASSERT(fixture_open_files() <= files + 4);
+    CU_ASSERT_EQUAL(log_find_max_time(fixture.log, &found), 0);
+    CU_ASSERT_EQUAL(found.offset, 0);
+    CU_ASSERT_EQUAL(log_find_time(fixture.log, 2, &found), 0);
+    CU_ASSERT_EQUAL(found.offset, -1);
+    CU_ASSERT(fixture_open_files() <= files + 4);
+    fixture_fini(&fixture);
+}
+
+/* What the time indexes know is not looked for in the segments. */
+static void
+test_time_after_a_start(void)
+{
+    struct store_fixture fixture;
+    struct log_found found;
+    fixture_init(&fixture);
+    fixture.options.segment_bytes = fixture.options.preallocate_bytes = 1 << 20;
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    for (int n = 0; n < 1000; n++)
+        fixture_append(&fixture, 1, 5000, 1000 + n);
+    fixture_serve(&fixture);
+    fixture_restart(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    fixture_disk.bytes_read = 0;
+    CU_ASSERT_EQUAL(log_find_max_time(fixture.log, &found), 0);
+    CU_ASSERT_EQUAL(found.offset, 999);
+    CU_ASSERT_EQUAL(found.timestamp, 1999);
+    CU_ASSERT_EQUAL(log_find_time(fixture.log, 2000, &found), 0);
+    CU_ASSERT_EQUAL(found.offset, -1);
+    CU_ASSERT_EQUAL(log_find_time(fixture.log, 1500, &found), 0);
+    CU_ASSERT_EQUAL(found.offset, 500);
+    CU_ASSERT(fixture_disk.bytes_read < 2 << 20);
+    fixture_fini(&fixture);
+}
+
+/* The epoch of a batch is written by whoever writes it. */
+static void
+test_epochs_that_nobody_gave(void)
+{
+    struct store_fixture fixture;
+    struct shm_partition view;
+    struct log_epoch_end end;
+    int writers;
+    open_with_client(&fixture, &view, &writers);
+    for (int n = 0; n < 100; n++) {
+        atomic_store(&view.control->leader_epoch, 1000 + n);
+        CU_ASSERT_EQUAL(client_append(&view, 10), APPEND_DONE);
+    }
+    fixture_serve(&fixture);
+    CU_ASSERT(fixture_size(&fixture, "leader-epoch-checkpoint") < 10);
+    fixture.options.leader_epoch = 1;
+    log_configure(fixture.log, &fixture.options);
+    CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 10, 1), 100);
+    CU_ASSERT_EQUAL(log_find_epoch_end(fixture.log, 0, &end), 0);
+    CU_ASSERT_EQUAL(end.end_offset, 100);
+    log_close(&fixture.log);
+    unlink(fixture_path(&fixture, "leader-epoch-checkpoint"));
+    shm_partition_fini(&view);
+    close(writers);
+    fixture_reboot(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT_EQUAL(log_find_epoch_end(fixture.log, 0, &end), 0);
+    CU_ASSERT_EQUAL(end.end_offset, 100);
+    fixture_fini(&fixture);
+}
+
 static const struct unit_case cases[] = {
     {"a restart trusts the pages of this boot", test_restart_trusts},
     {"a spare that was written to is taken", test_reboot_takes_the_activated_spare},
@@ -692,6 +921,14 @@ static const struct unit_case cases[] = {
     {"a full disk is an error that passes", test_full_disk},
     {"checkpoints that cannot be saved", test_full_table_of_checkpoints},
     {"a log without checkpoint", test_log_without_checkpoint},
+    {"a file that a writer made longer", test_file_made_longer},
+    {"a repair that fails for a while", test_repair_that_fails},
+    {"a failed flush is not forgotten with its page", test_failed_flush_and_ruined_page},
+    {"a segment that cannot be read stops no checkpoint", test_unreadable_segment},
+    {"the keeper comes back while there is work", test_keeper_comes_back},
+    {"many segments need few file descriptors", test_many_segments},
+    {"times are looked up in the indexes of a start", test_time_after_a_start},
+    {"an epoch that nobody gave is not believed", test_epochs_that_nobody_gave},
     {NULL, NULL},
 };
 
