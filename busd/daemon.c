@@ -16,14 +16,17 @@
 #include "run/loop.h"
 #include "run/worker.h"
 #include "store/store.h"
+#include "upkeep.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -32,6 +35,7 @@ enum {
     WORKER_JOBS_MAX = 65536, /* one per waiting flush of a partition, or per deleted topic */
     SETTLE_MS = 2000,        /* how long the logs may take to be followed at the end */
     FAREWELL_MS = 1000,      /* how long answers may take to leave at the end */
+    SWEEP_STEP_MS = 50,      /* between two partitions that a sweep opens */
 };
 
 struct daemon {
@@ -54,6 +58,11 @@ struct daemon {
     /* Any thread of the store kicks it; null until it runs. Release and acquire: whoever sees the
      * pointer sees the worker behind it. */
     struct worker *_Atomic keeper;
+    struct worker *_Atomic cleaner; /* the same */
+    struct upkeep upkeep;
+    struct loop_timer *sweep_timer;
+    struct api_sweep sweep;
+    bool cleaner_modest; /* cleaner: its priority is low */
     int64_t serviced_ms; /* keeper: the last look at every log */
     bool flush_failed;   /* flusher: told already */
     bool backup_failed;  /* keeper: told already */
@@ -166,6 +175,16 @@ wake_keeper(void *context)
         worker_wake(keeper);
 }
 
+/** There is something to compact, or to let go. Any thread. */
+static void
+wake_cleaner(void *context)
+{
+    struct daemon *d = context;
+    struct worker *cleaner = atomic_load_explicit(&d->cleaner, memory_order_acquire);
+    if (cleaner)
+        worker_wake(cleaner);
+}
+
 static int
 start_store(struct daemon *d)
 {
@@ -173,16 +192,24 @@ start_store(struct daemon *d)
         .data = d->data,
         .checkpoints = {load_checkpoint, save_checkpoints, drop_checkpoint, d},
         .kick = wake_keeper,
+        .wake_cleaner = wake_cleaner,
         .context = d,
+        .rules = upkeep_rules(&d->upkeep),
         .append_lock_timeout_ms = settings_int(&d->config->settings, BROKER_APPEND_LOCK_TIMEOUT_MS),
     };
-    return store_open(&options, &d->store);
+    int rc = upkeep_init(&d->upkeep, d->data);
+    if (rc == 0)
+        rc = store_open(&options, &d->store);
+    if (rc < 0)
+        upkeep_fini(&d->upkeep);
+    return rc;
 }
 
 static void
 stop_store(struct daemon *d)
 {
     store_close(&d->store);
+    upkeep_fini(&d->upkeep);
 }
 
 static int
@@ -215,6 +242,8 @@ configure(struct daemon *d)
         worker_tick_every(d->flusher, settings_int(in_force(d), BROKER_FLUSH_INTERVAL_MS));
     if (d->door)
         unix_door_configure(d->door);
+    struct store_upkeep upkeep = upkeep_settings(in_force(d));
+    store_configure(d->store, &upkeep);
 }
 
 static void
@@ -285,8 +314,10 @@ keep(void *context)
     struct daemon *d = context;
     int64_t now = clock_mono_ms();
     bool all = now - d->serviced_ms >= KEEPER_TICK_MS;
-    if (all)
+    if (all) {
         d->serviced_ms = now;
+        upkeep_look(&d->upkeep);
+    }
     size_t left = store_service(d->store, all);
     if (left > 0)
         worker_wake_in(atomic_load_explicit(&d->keeper, memory_order_acquire), KEEPER_AGAIN_MS);
@@ -346,6 +377,80 @@ stop_keeper(struct daemon *d)
     struct worker *keeper = atomic_load_explicit(&d->keeper, memory_order_acquire);
     worker_stop(&keeper);
     atomic_store_explicit(&d->keeper, NULL, memory_order_release);
+}
+
+/** The cleaner only takes what nobody else wants, of processor and disk. */
+static void
+be_modest(void)
+{
+    enum { IOPRIO_WHO_PROCESS = 1, IOPRIO_IDLE = 3 << 13 };
+    struct sched_param none = {0};
+    if (sched_setscheduler(0, SCHED_IDLE, &none) < 0 ||
+        syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE) < 0)
+        trace(TRACE_WARNING, "lowering the priority of the cleaner: %s", strerror(errno));
+}
+
+static void
+clean(void *context)
+{
+    struct daemon *d = context;
+    if (!d->cleaner_modest)
+        be_modest();
+    d->cleaner_modest = true;
+    while (store_clean(d->store))
+        continue;
+}
+
+static int
+start_cleaner(struct daemon *d)
+{
+    struct worker_options options = {
+        .name = "busd-cleaner", .tick = clean, .context = d, .jobs_max = 1};
+    struct worker *cleaner;
+    int rc = worker_start(&options, &cleaner);
+    if (rc < 0)
+        return rc;
+    /* Release: pairs with wake_cleaner(). */
+    atomic_store_explicit(&d->cleaner, cleaner, memory_order_release);
+    struct store_upkeep upkeep = upkeep_settings(in_force(d));
+    store_configure(d->store, &upkeep);
+    return 0;
+}
+
+static void
+stop_cleaner(struct daemon *d)
+{
+    struct worker *cleaner = atomic_load_explicit(&d->cleaner, memory_order_acquire);
+    store_clean_stop(d->store);
+    worker_stop(&cleaner);
+    atomic_store_explicit(&d->cleaner, NULL, memory_order_release);
+}
+
+/* ---- partitions that nobody uses ------------------------------------------------------------ */
+
+static void
+on_sweep(void *context)
+{
+    struct daemon *d = context;
+    bool more = api_sweep(d->api, &d->sweep);
+    int64_t rest_ms = settings_int(in_force(d), BROKER_LOG_RETENTION_CHECK_INTERVAL_MS);
+    loop_timer_start(d->sweep_timer, more ? SWEEP_STEP_MS : rest_ms, 0);
+}
+
+static int
+start_sweep(struct daemon *d)
+{
+    int rc = loop_timer_new(d->loop, on_sweep, d, &d->sweep_timer);
+    if (rc == 0)
+        loop_timer_start(
+            d->sweep_timer, settings_int(in_force(d), BROKER_LOG_RETENTION_CHECK_INTERVAL_MS), 0);
+    return rc;
+}
+
+static void
+stop_sweep(struct daemon *d)
+{
+    loop_timer_free(&d->sweep_timer);
 }
 
 /* ---- api and door --------------------------------------------------------------------------- */
@@ -519,6 +624,8 @@ static const struct part parts[] = {
     {start_keeper, stop_keeper},
     {start_api, stop_api},
     {start_door, stop_door},
+    {start_cleaner, stop_cleaner},
+    {start_sweep, stop_sweep},
     {start_signals, stop_signals},
 };
 

@@ -150,4 +150,16 @@ void api_free(struct api **api);
  */
 void api_tick(struct api *api);
 
+/** Where a sweep is; zeroed at its start. */
+struct api_sweep {
+    size_t topic;
+    int32_t partition;
+};
+
+/**
+ * One step of a sweep over all partitions: opens one that is closed and has something to retain or
+ * to compact. Returns whether the sweep is not at its end yet. Blocks: for the disk, to open.
+ */
+bool api_sweep(struct api *api, struct api_sweep *sweep);
+
 #endif

@@ -94,6 +94,21 @@ flags_of(const struct settings *settings, const struct cluster_partition *partit
     return flags;
 }
 
+static struct log_rules
+rules_of(const struct settings *settings)
+{
+    return (struct log_rules){
+        .remove = settings_list_has(settings, TOPIC_CLEANUP_POLICY, "delete"),
+        .compact = settings_list_has(settings, TOPIC_CLEANUP_POLICY, "compact"),
+        .retention_ms = settings_int(settings, TOPIC_RETENTION_MS),
+        .retention_bytes = settings_int(settings, TOPIC_RETENTION_BYTES),
+        .delete_retention_ms = settings_int(settings, TOPIC_DELETE_RETENTION_MS),
+        .min_lag_ms = settings_int(settings, TOPIC_MIN_COMPACTION_LAG_MS),
+        .max_lag_ms = settings_int(settings, TOPIC_MAX_COMPACTION_LAG_MS),
+        .dirty_ratio = settings_real(settings, TOPIC_MIN_CLEANABLE_DIRTY_RATIO),
+    };
+}
+
 static struct log_options
 options_of(const struct cluster_topic *topic, int32_t index)
 {
@@ -111,8 +126,19 @@ options_of(const struct cluster_topic *topic, int32_t index)
         .index_interval_bytes = (uint32_t)settings_int(settings, TOPIC_INDEX_INTERVAL_BYTES),
         .segment_ms = settings_int(settings, TOPIC_SEGMENT_MS),
     };
+    options.rules = rules_of(settings);
+    /* What waits for compaction is closed in time for it. */
+    if (options.rules.compact && options.rules.max_lag_ms < options.segment_ms)
+        options.segment_ms = options.rules.max_lag_ms;
     memcpy(options.topic_id, topic->id.b, STORE_ID_BYTES);
     return options;
+}
+
+bool
+logs_has_closed(const struct logs *logs, const struct cluster_topic *topic, int32_t partition)
+{
+    struct log_options options = options_of(topic, partition);
+    return log_has_closed(logs->store, &options);
 }
 
 static void

@@ -73,6 +73,9 @@ int logs_get(
 /** The log of a partition if it is open, else NULL. */
 struct open_log *logs_find(struct logs *logs, const uint8_t *topic_id, int32_t partition);
 
+/** Whether a partition, open or not, has closed segments. Blocks: for the disk. */
+bool logs_has_closed(const struct logs *logs, const struct cluster_topic *topic, int32_t partition);
+
 /** Keeps an open_log from being closed (though not from being deleted). */
 void logs_pin(struct open_log *log);
 
