@@ -132,6 +132,17 @@ def manual():
     c_program(text, "manual", "hello\n")
 
 
+def demonstration():
+    """What ./quickstart runs when all is built, on a file of its own."""
+    path = bus.folder / "stanzas"
+    path.write_text("".join(f"Package: p{i}\nVersion: {i}\n\n" for i in range(100)))
+    done = bus.run(harness.BUILD / "tools/demo/demo", harness.BUILD / "busd/busd", path)
+    assert done.returncode == 0 and not done.stderr, done
+    assert done.stdout.endswith("What came out is what went in.\n"), done
+    for word in ("100 stanzas", "SIGKILL", "meanwhile", "by time", "records/s", "p99.9"):
+        assert word in done.stdout, (word, done)
+
+
 with bus:
     bus.start()
     paths = stand_ins()
@@ -142,5 +153,6 @@ with bus:
             fill_orders()
     tap.run("the C program of the README", readme)
     tap.run("the C program of libbus(3)", manual)
+    tap.run("the demonstration", demonstration)
     tap.case("busd ends cleanly after all of it", bus.stop() == 0, bus.busd.tail())
 tap.done()

@@ -21,8 +21,9 @@ struct demo_journal {
     _Atomic int64_t read; /* records that the consumer has compared */
     _Atomic int failed;   /* an end gave up; it said why on stderr */
     int64_t total;        /* records to come */
+    int64_t streamed;     /* so many as fast as possible; the rest one by one, each awaited */
     int64_t started_ns;   /* CLOCK_MONOTONIC at the first send */
-    int64_t ended_ns;     /* and when the consumer had the last record */
+    int64_t ended_ns;     /* and when the consumer had all that were streamed */
     int64_t count[DEMO_PARTITIONS];
     /* Which stanza went to an offset: place[partition * total + offset]; then when it was sent, and
      * how long it took to arrive, by the same index. */
@@ -53,7 +54,10 @@ demo_took_ns(struct demo_journal *journal, int64_t number)
     return &journal->arrays[(DEMO_PARTITIONS + 1) * journal->total + number];
 }
 
-/** Sends every stanza, again and again, until the total is reached. Returns an exit status. */
+/**
+ * Sends every stanza, again and again, until the total is reached; behind those that are streamed
+ * it waits for each to be read before it sends the next. Returns an exit status.
+ */
 int demo_produce(const char *socket, const struct stanzas *stanzas, struct demo_journal *journal);
 
 /** Reads from the beginning in place and compares each record with its stanza. */
