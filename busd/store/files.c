@@ -187,8 +187,8 @@ list_add(struct files_list *list, int folder_fd, const char *name)
     return 0;
 }
 
-static int
-each_name(
+int
+files_each_name(
     const char *folder, int (*visit)(void *context, int folder_fd, const char *name), void *context)
 {
     DIR *dir = opendir(folder);
@@ -240,9 +240,9 @@ int
 files_list_read(const char *folder, struct files_list *list)
 {
     *list = (struct files_list){0};
-    int rc = each_name(folder, visit_segment, list);
+    int rc = files_each_name(folder, visit_segment, list);
     if (rc == 0)
-        rc = each_name(folder, visit_orphan, list);
+        rc = files_each_name(folder, visit_orphan, list);
     if (rc < 0) {
         files_list_fini(list);
         return err_prefix(rc, "%s", folder);
@@ -335,26 +335,8 @@ files_remove_folder(const char *path)
         return errno == ENOENT ? 0 : err_sys(errno, "look at %s", path);
     if (!S_ISDIR(status.st_mode))
         return unlink(path) < 0 ? err_sys(errno, "remove %s", path) : 0;
-    int rc = each_name(path, visit_unlink, NULL);
+    int rc = files_each_name(path, visit_unlink, NULL);
     if (rc == 0 && rmdir(path) < 0 && errno != ENOENT)
         rc = err_sys(errno, "remove the folder");
     return err_prefix(rc, "%s", path);
-}
-
-int
-files_set_aside(const char *folder, int64_t base_offset)
-{
-    char name[FILES_NAME_BYTES_MAX], cut[FILES_NAME_BYTES_MAX];
-    files_name(name, base_offset, ".log");
-    files_name(cut, base_offset, ".log.cut");
-    char *from = files_path(folder, name);
-    char *to = files_path(folder, cut);
-    int rc = 0;
-    if (!from || !to)
-        rc = err_no_memory();
-    else if (rename(from, to) < 0)
-        rc = err_sys(errno, "set %s aside", from);
-    free(from);
-    free(to);
-    return rc < 0 ? rc : files_remove_segment(folder, base_offset);
 }

@@ -104,7 +104,21 @@ int files_remove_segment(const char *folder, int64_t base_offset);
  * one is no failure. */
 int files_remove_folder(const char *path);
 
-/** Sets a segment and its indexes aside under the suffix ".cut": nobody reads them any more. */
-int files_set_aside(const char *folder, int64_t base_offset);
+/** Calls `visit` for each name in a folder until one call does not return 0, and returns that. */
+int files_each_name(const char *folder,
+    int (*visit)(void *context, int folder_fd, const char *name), void *context);
+
+/* ---- cut.c: what recovery takes out of a log ------------------------------------------------ */
+
+/** A path for what is cut from a segment, which no file has yet. Owned by the caller. */
+int cut_path(const char *folder, int64_t base_offset, char **path);
+
+/** Sets a segment aside under such a name and removes its indexes: nobody reads it any more. One in
+ * which nothing was ever written is removed. */
+int cut_segment(const char *folder, int64_t base_offset);
+
+/** Removes what was set aside long ago, and the oldest of what takes up too much space: see
+ * shmbus-format(7). `now_ms`: wall clock. */
+int cut_prune(const char *folder, int64_t now_ms);
 
 #endif

@@ -139,6 +139,7 @@ struct log {
     int64_t grown_ns;       /* when it last grew */
     bool disk_full;         /* told already */
     bool service_failed;    /* told already */
+    int64_t pruned_ms;      /* the last look at what was set aside, monotonic; 0 none yet */
     atomic_bool unfinished; /* the keeper's last pass left work */
 
     uint32_t stall_owner; /* sample of the append lock; 0 none */

@@ -36,7 +36,7 @@ drop_beyond(struct log *log, int64_t base_offset)
 {
     while (log->count > 0 && segments_active(log)->base_offset > base_offset) {
         struct segment *last = log->segments[--log->count];
-        int rc = files_set_aside(log->folder, last->base_offset);
+        int rc = cut_segment(log->folder, last->base_offset);
         segment_free(&last);
         if (rc < 0)
             return rc;

@@ -139,7 +139,7 @@ cut_later(struct scan *scan)
             "%s-%" PRId32 ": segment %020" PRId64
             ".log does not continue the log, which ends at offset %" PRId64 ": set aside as .cut",
             log->topic, log->options.partition, last->base_offset, scan->offset);
-        int rc = files_set_aside(log->folder, last->base_offset);
+        int rc = cut_segment(log->folder, last->base_offset);
         segment_free(&last);
         if (rc < 0)
             return rc;
@@ -326,10 +326,15 @@ keep_rest(struct scan *scan, const struct segment *segment, int fd)
     int rc = find_rest(scan, fd, &to);
     if (rc != WALK_BATCH)
         return rc;
-    char name[FILES_NAME_BYTES_MAX];
-    files_name(name, segment->base_offset, ".log.cut");
-    char *path = files_path(log->folder, name);
-    rc = path ? copy_out(fd, scan->position, to, path) : err_no_memory();
+    char *path;
+    rc = cut_path(log->folder, segment->base_offset, &path);
+    if (rc == 0)
+        rc = copy_out(fd, scan->position, to, path);
+    if (rc < 0 && path)
+        unlink(path);
+    /* Before the original is zeroed. */
+    if (rc == 0 && !(log->options.flags & SHM_FLAG_MEMORY))
+        rc = files_sync_folder(log->folder);
     if (rc == 0)
         trace(TRACE_ERROR,
             "%s-%" PRId32 ": segment %020" PRId64 ".log is damaged at position %" PRId64

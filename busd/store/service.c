@@ -9,6 +9,7 @@
 
 enum {
     FOLLOW_MS = 20, /* of a pass go to the indexes of one log; what is left waits for the next */
+    PRUNE_S = 3600, /* between two looks at what was set aside */
     LOCK_MS = 5,    /* the keeper waits no longer for the append lock; it comes back */
     KICK_BYTES = 32 * 1024 * 1024, /* writers ask for more when less than this is left */
 };
@@ -166,6 +167,18 @@ work(struct log *log, bool *more)
     return rc;
 }
 
+/* What recovery set aside is looked at after the opening, and then now and then. */
+static void
+prune(struct log *log)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (log->pruned_ms > 0 && now_ms - log->pruned_ms < PRUNE_S * 1000)
+        return;
+    log->pruned_ms = now_ms;
+    if (cut_prune(log->folder, clock_wall_ms()) < 0)
+        trace(TRACE_WARNING, "%s-%" PRId32 ": %s", log->topic, log->options.partition, err_text());
+}
+
 int
 log_service(struct log *log, bool *more)
 {
@@ -173,6 +186,7 @@ log_service(struct log *log, bool *more)
     pthread_mutex_lock(&log->service);
     int rc = work(log, more);
     close_idle(log);
+    prune(log);
     bool failed = rc < 0 && rc != -BUS_ERR_PARTITION_OFFLINE;
     if (failed && !log->service_failed)
         trace(TRACE_ERROR, "%s-%" PRId32 ": %s", log->topic, log->options.partition, err_text());

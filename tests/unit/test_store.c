@@ -156,11 +156,132 @@ test_note_of_the_topic(void)
     fixture_fini(&fixture);
 }
 
+/* ---- what recovery sets aside --------------------------------------------------------------- */
+
+/* Makes `count` files that were set aside so many hours ago. */
+static void
+set_aside(const struct store_fixture *fixture, int first, int count, int hours)
+{
+    for (int n = first; n < first + count; n++) {
+        char name[64];
+        struct timespec times[2] = {{.tv_sec = clock_wall_ms() / 1000 - hours * 3600 + n}};
+        times[1] = times[0];
+        snprintf(name, sizeof name, "%020d.log.cut", n);
+        touch(fixture_path(fixture, name));
+        CU_ASSERT_EQUAL(utimensat(AT_FDCWD, fixture_path(fixture, name), times, 0), 0);
+    }
+}
+
+static int
+left_after(struct store_fixture *fixture)
+{
+    fixture_restart(fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(fixture), 0);
+    fixture_serve(fixture);
+    int left = fixture_count(fixture, ".cut");
+    return left;
+}
+
+static void
+test_set_aside_for_a_while(void)
+{
+    struct store_fixture fixture;
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    set_aside(&fixture, 0, 16, 167);
+    CU_ASSERT_EQUAL(left_after(&fixture), 16);
+    set_aside(&fixture, 0, 3, 169);
+    CU_ASSERT_EQUAL(left_after(&fixture), 13);
+    CU_ASSERT_EQUAL(fixture_size(&fixture, "00000000000000000002.log.cut"), -1);
+    /* Too many: the oldest go, but none that is younger than a day. */
+    set_aside(&fixture, 20, 4, 25);
+    CU_ASSERT_EQUAL(left_after(&fixture), 16);
+    CU_ASSERT_EQUAL(fixture_size(&fixture, "00000000000000000003.log.cut"), -1);
+    set_aside(&fixture, 30, 20, 23);
+    CU_ASSERT_EQUAL(left_after(&fixture), 20);
+    set_aside(&fixture, 100, 50, 1);
+    CU_ASSERT_EQUAL(left_after(&fixture), 64);
+    /* Nobody else's. */
+    touch(fixture_path(&fixture, "notes.txt"));
+    CU_ASSERT_EQUAL(left_after(&fixture), 64);
+    CU_ASSERT_EQUAL(fixture_size(&fixture, "notes.txt"), 0);
+    fixture_fini(&fixture);
+}
+
+static void
+test_set_aside_by_size(void)
+{
+    struct store_fixture fixture;
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    set_aside(&fixture, 0, 2, 48);
+    for (int n = 0; n < 2; n++) {
+        char name[64];
+        snprintf(name, sizeof name, "%020d.log.cut", n);
+        int fd = open(fixture_path(&fixture, name), O_WRONLY);
+        CU_ASSERT_EQUAL(fallocate(fd, 0, 0, 550 << 20), 0);
+        close(fd);
+    }
+    set_aside(&fixture, 0, 2, 48);
+    CU_ASSERT_EQUAL(left_after(&fixture), 1);
+    CU_ASSERT_EQUAL(fixture_size(&fixture, "00000000000000000001.log.cut"), 550 << 20);
+    fixture_fini(&fixture);
+}
+
+/* The same segment is damaged again and again: one piece does not take the place of another. */
+static void
+test_set_aside_twice(void)
+{
+    struct store_fixture fixture;
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    for (int turn = 1; turn <= 3; turn++) {
+        for (int n = 0; n < 5; n++)
+            fixture_append(&fixture, 1, 500, 1);
+        fixture_damage(&fixture, "00000000000000000000.log", 100, 1);
+        fixture_reboot(&fixture);
+        CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+        CU_ASSERT_EQUAL(fixture_count(&fixture, ".cut"), turn);
+    }
+    CU_ASSERT(fixture_size(&fixture, "00000000000000000000.log.3.cut") > 2000);
+    fixture_fini(&fixture);
+}
+
+/* busd dies while it starts a generation: the segment that was to be next is no evidence. */
+static void
+test_nothing_to_set_aside(void)
+{
+    struct store_fixture fixture;
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    fixture_append(&fixture, 1, 500, 1);
+    fixture_serve(&fixture);
+    struct shm_control *control = fixture_control(&fixture);
+    atomic_store(&control->state, SHM_STATE_FENCED);
+    munmap(control, SHM_PAGE_BYTES);
+    log_close(&fixture.log);
+    const char *next = fixture_path(&fixture, "00000000000000000007.log");
+    touch(next);
+    int fd = open(next, O_WRONLY);
+    CU_ASSERT_EQUAL(fallocate(fd, 0, 0, 1 << 20), 0);
+    close(fd);
+    fixture_restart(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT_EQUAL(fixture_count(&fixture, ".cut"), 0);
+    CU_ASSERT_EQUAL(fixture_size(&fixture, "00000000000000000007.log"), -1);
+    CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 1);
+    fixture_fini(&fixture);
+}
+
 static const struct unit_case cases[] = {
     {"a memory folder of somebody else is not entered", test_memory_folder_of_others},
     {"an object of somebody else is not used", test_objects_of_others},
     {"a topic does not get the records of an older one", test_name_used_again},
     {"whose folder it is stands beside the segments", test_note_of_the_topic},
+    {"what was set aside goes after a while", test_set_aside_for_a_while},
+    {"what was set aside takes up bounded space", test_set_aside_by_size},
+    {"what was set aside is not overwritten", test_set_aside_twice},
+    {"a segment that was never used is not set aside", test_nothing_to_set_aside},
     {NULL, NULL},
 };
 
