@@ -26,6 +26,8 @@
  *   SHMBUS_FAULT_WHEN=FILE  calls count only while FILE exists; so a test lets a program start in
  *                           peace and then creates FILE.
  *   SHMBUS_FAULT_LOG=FILE   a line "pid when call n action path" is appended when a rule strikes.
+ *   SHMBUS_WALL=FILE        the seconds by which CLOCK_REALTIME is wrong: 8 bytes of this machine's
+ *                           order, which the test may overwrite at any time.
  *   SHMBUS_SHADOW=DIR       keeps in DIR what has been flushed (see shadow.h), from which
  *                           powerloss.py makes what a power loss would leave. Flushes are fsync,
  *                           fdatasync, msync(MS_SYNC), and writes through a descriptor with O_DSYNC
@@ -207,11 +209,38 @@ parse_rule(struct rule *rule, const char *whole)
     parse_action(rule, action, rest, whole);
 }
 
+/* How wrong the wall clock is, seconds; NULL not at all. The test may write it meanwhile, so it is
+ * volatile. */
+static const volatile int64_t *wall_error;
+
+static void
+open_wall(const char *path)
+{
+    int fd = path ? (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return;
+    long at = syscall(SYS_mmap, NULL, sizeof *wall_error, PROT_READ, MAP_SHARED, fd, 0L);
+    if (at > 0)
+        wall_error = (const volatile int64_t *)at;
+    syscall(SYS_close, fd);
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int rc = (int)syscall(SYS_clock_gettime, clock, now);
+    bool wall = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
+    if (rc == 0 && wall && wall_error)
+        now->tv_sec += *wall_error;
+    return rc;
+}
+
 __attribute__((constructor)) static void
 read_environment(void)
 {
     arm_path = getenv("SHMBUS_FAULT_WHEN");
     log_path = getenv("SHMBUS_FAULT_LOG");
+    open_wall(getenv("SHMBUS_WALL"));
     const char *folder = getenv("SHMBUS_SHADOW");
     if (folder && folder[0])
         shadow_open(folder);

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Retention and compaction in a real busd: beside readers and writers, with crashes, a full disk,
+damage, and a wall clock that jumps."""
+
+import itertools
+import json
+import re
+import struct
+
+import harness
+import tap
+
+SETTINGS = {
+    **harness.SMALL,
+    "flush.interval.ms": 50,
+    "log.cleaner.backoff.ms": 100,
+    "log.retention.check.interval.ms": 100,
+}
+KEYS = 50
+COMPACT = ("-c", "cleanup.policy=compact")
+DAY_S = 86400
+
+
+class Feed:
+    """Lines for busctl produce, each with a key; remembers the last of each."""
+
+    def __init__(self):
+        self.numbers = itertools.count()
+        self.last = {}
+
+    def lines(self, count, size=400):
+        text = []
+        for number in itertools.islice(self.numbers, count):
+            key = f"k{number * 7 % KEYS}"
+            self.last[key] = number
+            text.append(f"{key}:{number:09d}{'.' * (number % size)}\n")
+        return "".join(text)
+
+
+def send(bus, feed, count, *options):
+    bus.busctl("produce", "-k", ":", *options, "t", stdin=feed.lines(count))
+
+
+def records(bus, *options):
+    """(key, number) of all that a consumer gets from the beginning to the end."""
+    out = bus.busctl("--json", "consume", "-e", *options, "t").stdout
+    rows = [json.loads(line) for line in out.splitlines()]
+    return [(row["offset"], row["key"], int(row["value"][:9])) for row in rows]
+
+
+def check(bus, feed, rows=None):
+    """What a reader gets is in order, and ends with the last value of each key."""
+    rows = records(bus) if rows is None else rows
+    assert [r[0] for r in rows] == sorted({r[0] for r in rows}), "offsets do not rise"
+    assert [r[2] for r in rows] == sorted(r[2] for r in rows), "records were reordered"
+    assert all(offset == number for offset, _, number in rows), "an offset has another record"
+    last = {key: number for _, key, number in rows}
+    assert last == feed.last, f"{len(last)} keys; {set(last.items()) ^ set(feed.last.items())}"
+    return rows
+
+
+def wait_compacted(bus, count=1):
+    bus.busd.until(
+        lambda p: len(re.findall(r"compacted up to offset", p.err())) >= count, f"{count} compactions"
+    )
+
+
+def start_topic(bus, *settings):
+    bus.start()
+    bus.busctl("topic", "create", "t", *COMPACT, *settings)
+
+
+# ---- compaction ---------------------------------------------------------------------------------
+
+
+def beside_readers():
+    feed = Feed()
+    with harness.Bus(settings=SETTINGS) as bus:
+        start_topic(bus)
+        send(bus, feed, 5000)
+        for turn in range(8):
+            # A reader from the start runs into segments that are exchanged meanwhile (to the worker
+            # values that it did not write are torn; here only the offsets count).
+            reader = bus.worker("consume", "t", turn, 0)
+            send(bus, feed, 4000)
+            reader.line(r"^torn 0 \d{4}")
+            check(bus, feed)
+            assert reader.stop() == 0, reader.tail()
+            assert "error" not in reader.out(), reader.tail()
+        wait_compacted(bus)
+        rows = check(bus, feed)
+        assert len(rows) < next(feed.numbers) * 0.9, len(rows)
+        assert not list(bus.partition_folder("t").glob("*.clean"))
+        files = bus.busctl("log", "verify", "-C", bus.partition_folder("t"), check=False)
+        assert files.returncode == 0, files.stdout + files.stderr
+        bus.kill()
+        bus.start()
+        check(bus, feed)
+        assert bus.stop() == 0
+        bus.forget_shared_memory()
+        bus.start()
+        check(bus, feed)
+        assert bus.stop() == 0, bus.busd.tail()
+
+
+def without_key():
+    with harness.Bus(settings=SETTINGS) as bus:
+        start_topic(bus)
+        for direct in ("auto", "never"):
+            done = bus.busctl(
+                "produce", "-X", f"direct={direct}", "t", stdin="no key\n", check=False
+            )
+            assert done.returncode != 0
+            assert "key" in done.stderr and "compacted" in done.stderr, done.stderr
+        bus.busctl("produce", "-k", ":", "t", stdin="k:000000000\n")
+        assert len(records(bus)) == 1
+
+
+def crashes():
+    strikes = 0
+    for call in ("rename", "unlink", "fsync", "fdatasync"):
+        for path, n in ((".clean", 1), (".clean", 2), ("cleaner-checkpoint", 1), ("t-0", 3)):
+            feed = Feed()
+            with harness.Bus(settings=SETTINGS) as bus:
+                when = bus.folder / "now"
+                bus.start(
+                    env=bus.environment(fault=f"after:{call}@{path}:{n}:kill", when=when)
+                )
+                bus.busctl("topic", "create", "t", *COMPACT, "-c", "min.cleanable.dirty.ratio=1")
+                send(bus, feed, 9000)
+                when.touch()
+                bus.busctl("topic", "alter", "t", "-c", "min.cleanable.dirty.ratio=0.1", check=False)
+                bus.busd.until(
+                    lambda p: not p.alive() or "compacted up to" in p.err(), "death or success"
+                ) if bus.busd.alive() else None
+                strikes += not bus.busd.alive()
+                bus.kill()
+                if n == 2:
+                    bus.forget_shared_memory()
+                bus.start()
+                check(bus, feed)
+                send(bus, feed, 6000)
+                wait_compacted(bus)
+                check(bus, feed)
+                assert not list(bus.partition_folder("t").glob("*.clean"))
+    assert strikes >= 6, strikes
+
+
+def disk_full():
+    feed = Feed()
+    with harness.Bus(settings=SETTINGS) as bus:
+        bus.start(env=bus.environment(fault="before:pwrite@.log.clean:1+:ENOSPC"))
+        bus.busctl("topic", "create", "t", *COMPACT)
+        send(bus, feed, 9000)
+        bus.busd.line("compaction failed, the old segments stay.*space")
+        assert len(check(bus, feed)) == 9000
+        assert not list(bus.partition_folder("t").glob("*.clean"))
+        send(bus, feed, 100)
+        assert len(re.findall("compaction failed", bus.busd.err())) == 1
+        assert bus.stop() == 0
+        bus.start()
+        wait_compacted(bus)
+        assert len(check(bus, feed)) < 9100
+
+
+def damage():
+    feed = Feed()
+    with harness.Bus(settings={**SETTINGS, "log.cleaner.threads": 0}) as bus:
+        start_topic(bus)
+        send(bus, feed, 15000)
+        assert bus.stop() == 0
+        first = bus.partition_folder("t") / f"{0:020d}.log"
+        with open(first, "r+b") as file:
+            file.seek(300000)
+            file.write(b"\xa5" * 8)
+        before = first.read_bytes()
+        bus.settings["log.cleaner.threads"] = 1
+        bus.start()
+        bus.busd.line(r"compaction leaves segment 0{20}\.log as it is: .*")
+        wait_compacted(bus)
+        assert first.read_bytes() == before
+        assert bus.stop() == 0
+
+
+# ---- retention ----------------------------------------------------------------------------------
+
+
+def start_offset(bus):
+    return bus.partitions("t")[0]["start_offset"]
+
+
+def by_size():
+    feed = Feed()
+    with harness.Bus(settings=SETTINGS) as bus:
+        bus.start()
+        bus.busctl("topic", "create", "t")
+        send(bus, feed, 15000)
+        assert start_offset(bus) == 0
+        old = bus.worker("consume", "t", 1, 10)  # holds the first segment
+        assert old.wait() == 0
+        bus.busctl("topic", "alter", "t", "-c", "retention.bytes=1200000")
+        harness.until(lambda: start_offset(bus) > 0, "the start moves")
+        start = start_offset(bus)
+        names = sorted(path.name for path in bus.partition_folder("t").glob("0*.log"))
+        assert names[0] == f"{start:020d}.log", names
+        rows = records(bus)
+        assert rows[0][0] == start and rows[-1][0] == 14999
+        # Below the start the policy of the consumer counts.
+        earliest = bus.worker("consume", "t", 2, 1, "worker.from=5", "auto.offset.reset=earliest")
+        assert earliest.wait() == 0 and f"torn 0 {start}\n" in earliest.out(), earliest.tail()
+        none = bus.worker(
+            "consume", "t", 3, 1, "worker.from=5", "auto.offset.reset=none", "worker.give_up_ms=1000"
+        )
+        none.wait()
+        assert f"has the offsets {start} to 15000" in none.out(), none.tail()
+        for _ in range(2):
+            bus.kill()
+            bus.forget_shared_memory()
+            bus.start()
+            assert start_offset(bus) == start
+
+
+def closed_partitions():
+    """What nobody uses ages as well."""
+    feed = Feed()
+    with harness.Bus(settings=SETTINGS) as bus:
+        bus.start()
+        bus.busctl("topic", "create", "t")
+        send(bus, feed, 15000)
+        bus.busctl("topic", "alter", "t", "-c", "retention.ms=1")
+        assert bus.stop() == 0
+        folder = bus.partition_folder("t")
+        bus.start()
+        bus.busd.line("retention removed")
+        assert len(list(folder.glob("0*.log"))) == 1
+
+
+def set_clock(path, days):
+    """The wall clock of a busd under the shim is so many days ahead."""
+    if not path.exists():
+        path.write_bytes(bytes(8))
+    with open(path, "r+b") as file:
+        file.write(struct.pack("=q", days * DAY_S))
+
+
+def clock_jumps():
+    feed = Feed()
+    with harness.Bus(settings=SETTINGS) as bus:
+        clock = bus.folder / "clock"
+        set_clock(clock, 0)
+        bus.start(env=bus.environment(extra={"LD_PRELOAD": str(harness.SHIM), "SHMBUS_WALL": str(clock)}))
+        bus.busctl("topic", "create", "t", "-c", f"retention.ms={DAY_S * 500}")
+        send(bus, feed, 15000)
+        for days in (1, 0, -1, 0, 1):
+            told = len(re.findall("wall clock has jumped", bus.busd.err()))
+            set_clock(clock, days)
+            bus.busd.until(
+                lambda p: len(re.findall("wall clock has jumped", p.err())) > told, "the jump is seen"
+            )
+        # A whole look at the partition with the new time.
+        bus.busctl("topic", "create", "u", "-c", "retention.bytes=0")
+        bus.busctl("produce", "u", stdin="x" * 900000 + "\n" + "y" * 900000 + "\n")
+        harness.until(lambda: bus.partitions("u")[0]["start_offset"] > 0, "retention has looked")
+        assert start_offset(bus) == 0, bus.busd.tail()
+        # A restart remembers the jump.
+        assert bus.stop() == 0
+        bus.start(env=bus.environment(extra={"LD_PRELOAD": str(harness.SHIM), "SHMBUS_WALL": str(clock)}))
+        bus.busctl("produce", "u", stdin="x" * 900000 + "\n" + "y" * 900000 + "\n")
+        harness.until(lambda: bus.partitions("u")[0]["start_offset"] > 1, "retention has looked")
+        assert start_offset(bus) == 0, bus.busd.tail()
+        # What is really too old goes.
+        bus.busctl("topic", "alter", "t", "-c", "retention.ms=1")
+        harness.until(lambda: start_offset(bus) > 0, "the start moves")
+
+
+tap.run("compaction beside readers and writers", beside_readers)
+tap.run("a record without key is refused", without_key)
+tap.run("busd dies in the middle of a compaction", crashes)
+tap.run("a full disk leaves the old segments", disk_full)
+tap.run("a damaged segment is left alone and reported", damage)
+tap.run("retention by size, and consumers below the start", by_size)
+tap.run("partitions that nobody uses", closed_partitions)
+tap.run("a wall clock that jumps by a day", clock_jumps)
+tap.done()
