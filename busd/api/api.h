@@ -76,6 +76,8 @@ struct api_peer {
     gid_t groups[API_GROUPS_MAX]; /* the peer's own first, then those of SO_PEERGROUPS */
     int group_count;
     pid_t pid;           /* for the trace only; 0 unknown */
+    bool same_pids;      /* its ids of threads are busd's as well: without, it may not append in
+                            place, since the append lock tells threads apart by their ids */
     struct quota *quota; /* charged for attachments and for parked requests; may be NULL */
     const char *name;    /* principal, "User:anna"; owned by the door, lives as long as the peer */
 

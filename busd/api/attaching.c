@@ -35,12 +35,11 @@ static int
 grant(const struct api_request *r, const struct cluster_topic *topic, int8_t wanted, bool *mediated)
 {
     struct access access = peer_access(r, topic);
-    *mediated = access.mediated && !access.direct;
+    bool direct = access.direct && r->peer->same_pids;
+    *mediated = access.mediated && !direct;
     switch (wanted) {
     case ATTACH_WRITE:
-        return access.direct     ? ATTACH_WRITE
-               : access.mediated ? ATTACH_NONE
-                                 : peer_check_write(r, topic);
+        return direct ? ATTACH_WRITE : access.mediated ? ATTACH_NONE : peer_check_write(r, topic);
     case ATTACH_READ:
         return access.read ? ATTACH_READ : peer_check_read(r, topic);
     case ATTACH_NONE:

@@ -4,8 +4,11 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #ifndef SO_PEERGROUPS
 #define SO_PEERGROUPS 59
@@ -50,6 +53,45 @@ read_groups(int fd, struct api_peer *peer)
     return errno == ENOPROTOOPT ? 0 : err_sys(errno, "SO_PEERGROUPS");
 }
 
+/** Whether /proc speaks of processes by the ids that this process knows. */
+static bool
+proc_is_ours(void)
+{
+    char self[16], text[16];
+    ssize_t n = readlink("/proc/self", text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    snprintf(self, sizeof self, "%d", (int)getpid());
+    return strcmp(text, self) == 0;
+}
+
+/**
+ * Whether a process lives in this PID namespace, and not in one below, where other ids than the one
+ * that is seen from here hold. (One of a namespace beside or above has no id here.) Its status
+ * lists the ids of all namespaces that it is in, from this one down. Not known: false.
+ */
+static bool
+shares_pids(pid_t pid)
+{
+    char path[32], line[256];
+    bool one = false;
+    if (pid <= 0 || !proc_is_ours())
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *status = fopen(path, "re");
+    if (!status)
+        return false;
+    while (fgets(line, sizeof line, status)) {
+        int seen, id, more;
+        if (strncmp(line, "NSpid:", 6) != 0)
+            continue;
+        seen = sscanf(line + 6, "%d %d", &id, &more);
+        one = seen == 1 && id == pid;
+        break;
+    }
+    fclose(status);
+    return one;
+}
+
 int
 peer_cred_read(int fd, struct api_peer *peer)
 {
@@ -59,6 +101,7 @@ peer_cred_read(int fd, struct api_peer *peer)
         return err_sys(errno, "SO_PEERCRED");
     peer->uid = cred.uid;
     peer->pid = cred.pid;
+    peer->same_pids = shares_pids(cred.pid);
     peer->groups[0] = cred.gid;
     peer->group_count = 1;
     return read_groups(fd, peer);

@@ -6,8 +6,8 @@
 
 #include "api/api.h"
 
-/** Fills uid, pid and groups of a peer, its own group first. 0 or a failure of the system. Blocks:
- * no. */
+/** Fills uid, pid, same_pids and groups of a peer, its own group first. 0 or a failure of the
+ * system. Blocks: no. */
 int peer_cred_read(int fd, struct api_peer *peer);
 
 #endif

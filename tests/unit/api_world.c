@@ -143,6 +143,7 @@ init_peer(struct world *w, int who, uid_t uid, const char *name)
         .ops = &peer_ops,
         .door = API_DOOR_UNIX,
         .uid = uid,
+        .same_pids = true,
         .groups = {uid},
         .group_count = 1,
         .quota = &p->quota,

@@ -96,6 +96,22 @@ test_reads(void)
 }
 
 static void
+test_other_pids(void)
+{
+    set_up(NULL);
+    w.peers[0].peer.same_pids = false;
+    const struct attach_partition_response *answer = attach_to(0, "t", 0, WRITE);
+    CU_ASSERT_EQUAL(answer->error_code, 0);
+    CU_ASSERT_EQUAL(answer->access, NONE);
+    CU_ASSERT_TRUE(answer->mediated);
+    CU_ASSERT_EQUAL(w.peers[0].answer.fd_count, 0);
+    answer = attach_to(0, "t", 0, READ);
+    CU_ASSERT_EQUAL(answer->access, READ);
+    CU_ASSERT_TRUE(answer->mediated);
+    tear_down();
+}
+
+static void
 test_mediated(void)
 {
     set_up(NULL);
@@ -402,6 +418,7 @@ static const struct unit_case cases[] = {
     {"gives a direct writer everything for writing", test_writes},
     {"gives a reader nothing that can be written", test_reads},
     {"tells a mediated writer to go through busd", test_mediated},
+    {"tells a writer with other thread ids to go through busd", test_other_pids},
     {"refuses with a text that names topic and user", test_refuses},
     {"charges attachments to the peer", test_quota},
     {"detaches once for all", test_detaches},
