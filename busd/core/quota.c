@@ -27,13 +27,30 @@ quota_limit(struct quota *quota, enum quota_kind kind, int64_t limit)
     quota->limit[kind] = limit;
 }
 
+/* `used` may be above a limit that was lowered: no sum here that could overflow. */
+static bool
+exceeds(const struct quota *quota, enum quota_kind kind, int64_t amount)
+{
+    return quota->used[kind] > quota->limit[kind] ||
+           amount > quota->limit[kind] - quota->used[kind];
+}
+
+bool
+quota_has(const struct quota *quota, enum quota_kind kind, int64_t amount)
+{
+    MUST(amount >= 0);
+    for (const struct quota *at = quota; at; at = at->parent)
+        if (exceeds(at, kind, amount))
+            return false;
+    return true;
+}
+
 int
 quota_charge(struct quota *quota, enum quota_kind kind, int64_t amount)
 {
     MUST(amount >= 0);
     for (const struct quota *at = quota; at; at = at->parent)
-        /* `used` may be above a limit that was lowered: no sum here that could overflow. */
-        if (at->used[kind] > at->limit[kind] || amount > at->limit[kind] - at->used[kind])
+        if (exceeds(at, kind, amount))
             return err_set(BUS_ERR_LIMIT_REACHED,
                 "%s has %" PRId64 " of %" PRId64 " %s and wants %" PRId64 " more", at->who,
                 at->used[kind], at->limit[kind], kind_names[kind], amount);

@@ -9,12 +9,13 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /** The goods that are counted. */
 enum quota_kind {
     QUOTA_BYTES,       /* requests and answers in memory */
-    QUOTA_FDS,         /* file descriptors on their way to the client */
+    QUOTA_FDS,         /* file descriptors that the client has not taken from its socket yet */
     QUOTA_PARKED,      /* requests that wait for their answers */
     QUOTA_ATTACHED,    /* partitions that the client has attached */
     QUOTA_CONNECTIONS, /* of a user, or of all */
@@ -37,6 +38,9 @@ void quota_limit(struct quota *quota, enum quota_kind kind, int64_t limit);
 
 /** Takes `amount` >= 0 here and from the parents. 0, or LIMIT_REACHED that names kind and limit. */
 int quota_charge(struct quota *quota, enum quota_kind kind, int64_t amount);
+
+/** Whether a charge would be accepted. */
+bool quota_has(const struct quota *quota, enum quota_kind kind, int64_t amount);
 
 /** Gives back what was charged. */
 void quota_release(struct quota *quota, enum quota_kind kind, int64_t amount);

@@ -5,10 +5,12 @@
 #include "door/peer_cred.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -54,7 +56,7 @@ drop_output(struct connection *c)
         c->last = &c->first;
     c->output_bytes -= (int64_t)(output->answer.frame.length - output->sent);
     quota_release(&c->quota, QUOTA_BYTES, output->charged);
-    quota_release(&c->quota, QUOTA_FDS, output->answer.fd_count);
+    c->sent_fds += output->answer.fd_count;
     api_answer_fini(&output->answer);
     free(output);
 }
@@ -217,6 +219,45 @@ on_kick_fd(struct api_peer *peer)
     return fd;
 }
 
+/* ---- file descriptors under way ------------------------------------------------------------- */
+
+/* What lies in a socket that nobody reads is open all the same: segments of deleted topics stay on
+ * the disk, and the kernel counts it against busd. Only an empty queue tells that all was taken. */
+static void
+note_taken_fds(struct connection *c)
+{
+    int left;
+    if (c->sent_fds == 0 || ioctl(c->fd, SIOCOUTQ, &left) < 0 || left > 0)
+        return;
+    quota_release(&c->quota, QUOTA_FDS, c->sent_fds);
+    c->sent_fds = 0;
+}
+
+int64_t
+connection_fds_max(const struct settings *settings)
+{
+    return settings_int(settings, BROKER_CLIENT_MAX_FDS);
+}
+
+/** Whether the next answer may have file descriptors. Else the client has to take some first. */
+static bool
+has_room_for_fds(struct connection *c)
+{
+    /* An answer that was never sent before may be larger than a small limit. */
+    int64_t most = connection_fds_max(c->door->options.settings);
+    int64_t next = API_FDS_MAX < most ? API_FDS_MAX : most;
+    if (!quota_has(&c->quota, QUOTA_FDS, next))
+        note_taken_fds(c);
+    bool room = quota_has(&c->quota, QUOTA_FDS, next);
+    if (room)
+        c->held_since_ms = -1;
+    else if (c->held_since_ms < 0)
+        c->held_since_ms = clock_mono_ms();
+    if (!room)
+        loop_timer_start(c->door->hold, HELD_MS, 0);
+    return room;
+}
+
 /* ---- receiving ------------------------------------------------------------------------------ */
 
 /** Whether a request may be handled now. */
@@ -236,24 +277,6 @@ handle_frame(struct connection *c, const uint8_t *frame, size_t n)
         break_off(c, err_text());
 }
 
-static void
-handle_frames(struct connection *c)
-{
-    c->busy = true;
-    while (may_handle(c)) {
-        const uint8_t *frame;
-        size_t n;
-        int rc = frame_reader_next(&c->reader, &frame, &n);
-        if (rc < 0)
-            break_off(c, err_text());
-        if (rc != FRAME_READY)
-            break;
-        handle_frame(c, frame, n);
-    }
-    c->busy = false;
-    send_outputs(c);
-}
-
 /** The reader's memory is the client's: what has become of it is charged, or given back. */
 static int
 charge_reader(struct connection *c)
@@ -265,6 +288,40 @@ charge_reader(struct connection *c)
         return -BUS_ERR_LIMIT_REACHED;
     c->reader_charged += more;
     return 0;
+}
+
+/** A large request leaves a large buffer behind, which nobody needs while the client is silent. */
+static void
+give_memory_back(struct connection *c)
+{
+    frame_reader_trim(&c->reader);
+    if (charge_reader(c) < 0)
+        break_off(c, err_text()); /* cannot be: it only shrinks */
+}
+
+/** Handles what has arrived; others come in between when it takes long. */
+static void
+handle_frames(struct connection *c)
+{
+    int64_t until_ms = clock_mono_ms() + TURN_MS;
+    c->busy = true;
+    while (may_handle(c) && has_room_for_fds(c)) {
+        const uint8_t *frame;
+        size_t n;
+        int rc = frame_reader_next(&c->reader, &frame, &n);
+        if (rc < 0)
+            break_off(c, err_text());
+        if (rc != FRAME_READY)
+            break;
+        handle_frame(c, frame, n);
+        if (clock_mono_ms() >= until_ms) {
+            resume_later(c);
+            break;
+        }
+    }
+    c->busy = false;
+    send_outputs(c);
+    give_memory_back(c);
 }
 
 static void
@@ -292,7 +349,7 @@ wanted(const struct connection *c)
     unsigned what = LOOP_BROKEN; /* that it left is noticed also while it waits */
     if (c->first)
         what |= LOOP_WRITABLE;
-    if (may_handle(c))
+    if (may_handle(c) && c->held_since_ms < 0 && !c->resuming)
         what |= LOOP_READABLE;
     return what;
 }
@@ -347,8 +404,7 @@ user_of(struct unix_door *door, uid_t uid)
     }
     user->uid = uid;
     quota_init(&user->quota, "the user", &door->quota);
-    quota_limit(&user->quota, QUOTA_CONNECTIONS,
-        settings_int(door->options.settings, BROKER_MAX_CONNECTIONS_PER_USER));
+    door_limit_user(door, user);
     user->next = door->users;
     door->users = user;
     return user;
@@ -371,7 +427,7 @@ connection_configure(struct connection *c)
 {
     const struct settings *settings = c->door->options.settings;
     quota_limit(&c->quota, QUOTA_BYTES, settings_int(settings, BROKER_CLIENT_MAX_BYTES));
-    quota_limit(&c->quota, QUOTA_FDS, settings_int(settings, BROKER_CLIENT_MAX_FDS));
+    quota_limit(&c->quota, QUOTA_FDS, connection_fds_max(settings));
     quota_limit(&c->quota, QUOTA_ATTACHED, settings_int(settings, BROKER_CLIENT_MAX_ATTACHED));
     quota_limit(&c->quota, QUOTA_PARKED, settings_int(settings, BROKER_QUEUED_MAX_REQUESTS));
     c->reader.frame_bytes_max = (size_t)settings_int(settings, BROKER_SOCKET_REQUEST_MAX_BYTES);
@@ -435,7 +491,7 @@ connection_open(struct unix_door *door, int fd)
     c->fd = fd;
     c->kick_fd = -1;
     c->last = &c->first;
-    c->stalled_since_ms = -1;
+    c->stalled_since_ms = c->held_since_ms = -1;
     c->peer.ops = &peer_ops;
     c->peer.door = API_DOOR_UNIX;
     c->peer.name = c->name;

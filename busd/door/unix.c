@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -157,11 +158,33 @@ on_resume(void *context)
 {
     struct unix_door *door = context;
     struct connection *c;
-    while ((c = door->resume)) {
+    /* Each once: those that come again wait until the loop has looked at the others. */
+    for (int left = door->connection_count; left > 0 && (c = door->resume); left--) {
         door->resume = c->resume_next;
         c->resuming = false;
         connection_resume(c);
     }
+    if (door->resume)
+        loop_post_send(door->post);
+}
+
+/** Looks whether those that are held have taken their file descriptors. */
+static void
+on_hold(void *context)
+{
+    struct unix_door *door = context;
+    for (struct connection *c = door->connections, *next; c; c = next) {
+        next = c->next;
+        if (c->held_since_ms >= 0)
+            connection_resume(c);
+    }
+}
+
+static bool
+is_stuck(const struct connection *c, int64_t now_ms)
+{
+    return (c->stalled_since_ms >= 0 && now_ms - c->stalled_since_ms >= STALL_MS_MAX) ||
+           (c->held_since_ms >= 0 && now_ms - c->held_since_ms >= STALL_MS_MAX);
 }
 
 /** Cuts off who takes nothing of what waits for it. */
@@ -172,7 +195,7 @@ on_sweep(void *context)
     int64_t now = clock_mono_ms();
     for (struct connection *c = door->connections, *next; c; c = next) {
         next = c->next;
-        if (c->stalled_since_ms < 0 || now - c->stalled_since_ms < STALL_MS_MAX)
+        if (!is_stuck(c, now))
             continue;
         door_tell(door, c->name, "connection cut: it has taken none of its answers for a minute");
         c->broken = true;
@@ -182,15 +205,39 @@ on_sweep(void *context)
 
 /* ---- open, close ---------------------------------------------------------------------------- */
 
+/** The kernel refuses to send more than a process may have open, unless it is root's. */
+static int64_t
+fds_of_door(const struct settings *settings)
+{
+    struct rlimit files;
+    int64_t most = DOOR_SHARE * connection_fds_max(settings);
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur / 2 >= (rlim_t)most)
+        return most;
+    return (int64_t)(files.rlim_cur / 2);
+}
+
+void
+door_limit_user(const struct unix_door *door, struct user *user)
+{
+    const struct settings *settings = door->options.settings;
+    quota_limit(
+        &user->quota, QUOTA_CONNECTIONS, settings_int(settings, BROKER_MAX_CONNECTIONS_PER_USER));
+    quota_limit(&user->quota, QUOTA_FDS, USER_SHARE * connection_fds_max(settings));
+    /* One user cannot take what all others need. busd's own and root's count as the system. */
+    bool own = user->uid == geteuid() || user->uid == 0;
+    int64_t bytes = settings_int(settings, BROKER_CLIENTS_MAX_BYTES);
+    quota_limit(&user->quota, QUOTA_BYTES, own ? bytes : bytes / 2);
+}
+
 void
 unix_door_configure(struct unix_door *door)
 {
     const struct settings *settings = door->options.settings;
+    quota_limit(&door->quota, QUOTA_FDS, fds_of_door(settings));
     quota_limit(&door->quota, QUOTA_CONNECTIONS, settings_int(settings, BROKER_MAX_CONNECTIONS));
     quota_limit(&door->quota, QUOTA_BYTES, settings_int(settings, BROKER_CLIENTS_MAX_BYTES));
     for (struct user *user = door->users; user; user = user->next)
-        quota_limit(&user->quota, QUOTA_CONNECTIONS,
-            settings_int(settings, BROKER_MAX_CONNECTIONS_PER_USER));
+        door_limit_user(door, user);
     for (struct connection *c = door->connections; c; c = c->next)
         connection_configure(c);
 }
@@ -202,6 +249,8 @@ start(struct unix_door *door)
     int rc = loop_post_new(loop, on_resume, door, &door->post);
     if (rc == 0)
         rc = loop_timer_new(loop, on_sweep, door, &door->sweep);
+    if (rc == 0)
+        rc = loop_timer_new(loop, on_hold, door, &door->hold);
     if (rc < 0)
         return rc;
     loop_timer_start(door->sweep, SWEEP_MS, SWEEP_MS);
@@ -264,6 +313,7 @@ unix_door_close(struct unix_door **door)
     loop_fd_free(&d->watch);
     loop_post_free(&d->post);
     loop_timer_free(&d->sweep);
+    loop_timer_free(&d->hold);
     if (d->fd >= 0) {
         unlink(d->options.path);
         close(d->fd);

@@ -86,6 +86,10 @@ void frame_reader_fini(struct frame_reader *reader);
  */
 uint8_t *frame_reader_space(struct frame_reader *reader, size_t *n);
 
+/** Gives the memory back that a large frame has left behind, if no bytes wait. Frames that it gave
+ * are gone then. */
+void frame_reader_trim(struct frame_reader *reader);
+
 /** Says that the first `n` bytes of the space have been filled. */
 void frame_reader_filled(struct frame_reader *reader, size_t n);
 

@@ -33,15 +33,19 @@ waiting(const struct frame_reader *reader)
     return reader->end - reader->start;
 }
 
+void
+frame_reader_trim(struct frame_reader *reader)
+{
+    if (waiting(reader) == 0 && reader->capacity > CAPACITY_BYTES_KEPT)
+        frame_reader_fini(reader);
+}
+
 /* Frames given out before may go now: the rest moves to the front. */
 static void
 compact(struct frame_reader *reader)
 {
+    frame_reader_trim(reader);
     size_t n = waiting(reader);
-    if (n == 0 && reader->capacity > CAPACITY_BYTES_KEPT) {
-        frame_reader_fini(reader);
-        return;
-    }
     if (reader->start == 0)
         return;
     memmove(reader->data, reader->data + reader->start, n);
