@@ -241,11 +241,31 @@ coordinator_tick(struct coordinator *c)
 
 /* ---- what the offsets ask ------------------------------------------------------------------- */
 
+static int
+note_members(void *context, const char *id, const struct group_metadata_value *metadata)
+{
+    bool *has_members = context;
+    (void)id;
+    *has_members = metadata && metadata->members_count > 0;
+    return 0;
+}
+
+/** A group that is stored but was not taken over: what its members read is not looked at. */
+static enum offsets_usage
+stored_usage(const struct coordinator *c, const char *id)
+{
+    bool has_members = false;
+    offsets_group(c->api->offsets, id, note_members, &has_members);
+    return has_members ? OFFSETS_SUBSCRIBED : OFFSETS_UNUSED;
+}
+
 enum offsets_usage
 coordinator_usage(struct coordinator *c, const char *id, const char *topic)
 {
     const struct group *group = groups_find(&c->groups, id);
-    if (!group || group->state == GROUP_EMPTY)
+    if (!group)
+        return stored_usage(c, id);
+    if (group->state == GROUP_EMPTY)
         return OFFSETS_UNUSED;
     if (group->state != GROUP_STABLE || subscription_has(group, topic))
         return OFFSETS_SUBSCRIBED;

@@ -83,13 +83,14 @@ fetched(const char *topic, int32_t partition)
     return answer->topics[0].partitions[0].committed_offset;
 }
 
-/** A member of the group "g" that reads topic "t", in its generation. */
+static const uint8_t reads_t[] = {0, 0, 0, 0, 0, 1, 0, 1, 't', 255, 255, 255, 255};
+
+/** A member of the group "g" with this subscription, in its generation. */
 static struct committer
-become_member(void)
+become_member(const void *subscription, size_t n)
 {
     static char id[128];
-    static const uint8_t reads_t[] = {0, 0, 0, 0, 0, 1, 0, 1, 't', 255, 255, 255, 255};
-    struct join_group_request_protocol range = {"range", {reads_t, sizeof reads_t}};
+    struct join_group_request_protocol range = {"range", {subscription, (int32_t)n}};
     struct join_group_request join = {.group_id = "g",
         .session_timeout_ms = 10000,
         .rebalance_timeout_ms = 60000,
@@ -205,7 +206,7 @@ static void
 test_commit_of_members(void)
 {
     begin();
-    struct committer member = become_member();
+    struct committer member = become_member(reads_t, sizeof reads_t);
     CU_ASSERT_EQUAL(commit(0, 7, &member, "t", 0, 42, NULL), 0);
     CU_ASSERT_EQUAL(fetched("t", 0), 42);
     CU_ASSERT_EQUAL(commit(0, 7, &simple, "t", 0, 1, NULL), BUS_ERR_UNKNOWN_MEMBER_ID);
@@ -311,13 +312,29 @@ test_delete_of_members(void)
     begin();
     CU_ASSERT_EQUAL(commit(0, 8, &simple, "t", 0, 1, NULL), 0);
     CU_ASSERT_EQUAL(commit(0, 8, &simple, "u", 0, 1, NULL), 0);
-    become_member();
+    become_member(reads_t, sizeof reads_t);
     CU_ASSERT_EQUAL(
         drop("g", "t", 0)->topics[0].partitions[0].error_code, BUS_ERR_GROUP_SUBSCRIBED_TO_TOPIC);
     CU_ASSERT_EQUAL(drop("g", "u", 0)->topics[0].partitions[0].error_code, 0);
     CU_ASSERT_EQUAL(fetched("t", 0), 1);
     CU_ASSERT_EQUAL(fetched("u", 0), -1);
     world_fini(&w);
+}
+
+/** Of a subscription that cannot be read nobody knows what it does not name. */
+static void
+test_delete_unreadable(void)
+{
+    static const char *const pieces[] = {"", "\0\0\0\0\0", "\0\0\0\0\0\1", "\0\0\0\0\0\1\0",
+        "\0\0\0\0\0\1\0\2t", "\0\0\0\0\0\1\377\377", "\0\0\177\377\377\377\0\1t"};
+    static const size_t bytes[] = {0, 5, 6, 7, 9, 8, 9};
+    for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
+        begin();
+        become_member(pieces[i], bytes[i]);
+        CU_ASSERT_EQUAL(drop("g", "u", 0)->topics[0].partitions[0].error_code,
+            BUS_ERR_GROUP_SUBSCRIBED_TO_TOPIC);
+        world_fini(&w);
+    }
 }
 
 static const struct unit_case cases[] = {
@@ -331,6 +348,7 @@ static const struct unit_case cases[] = {
     {"with a topic its offsets go", test_topic_deleted},
     {"offsets are deleted", test_delete},
     {"offsets that members use are not deleted", test_delete_of_members},
+    {"offsets of members that cannot be understood are not deleted", test_delete_unreadable},
     {NULL, NULL},
 };
 
