@@ -5,6 +5,7 @@
 #include "api/attach.h"
 #include "api/coordinator.h"
 #include "api/offsets_link.h"
+#include "api/producing.h"
 #include "api/request.h"
 #include "base/check.h"
 #include "base/err.h"
@@ -32,6 +33,7 @@ apply(void *context, const struct changes *changes)
     struct api *api = context;
     switch (changes->type) {
     case COMMAND_TOPIC_DELETE:
+        producings_delete(api->producings, changes->topic);
         logs_delete(&api->logs, changes->topic);
         if (api->news)
             tell_loop(api); /* those who wait on the topic are told */
@@ -78,6 +80,8 @@ start(struct api *api)
     rc = logs_init(&api->logs);
     if (rc == 0)
         rc = offsets_link_open(api);
+    if (rc == 0)
+        rc = producings_new(api, &api->producings);
     return rc < 0 ? rc : coordinator_new(api, &api->coordinator);
 }
 
@@ -109,6 +113,7 @@ api_free(struct api **api)
         return;
     MUST(!(*api)->parked);
     offsets_close(&(*api)->offsets);
+    producings_free(&(*api)->producings);
     coordinator_free(&(*api)->coordinator);
     logs_fini(&(*api)->logs);
     watcher_stop(&(*api)->watcher);

@@ -3,6 +3,7 @@
  */
 #include "api/attach.h"
 #include "api/coordinator.h"
+#include "api/producing.h"
 #include "api/table.h"
 #include "base/check.h"
 #include "base/err.h"
@@ -89,6 +90,9 @@ rearm(struct api *api)
     int64_t groups_ms = coordinator_deadline_ms(api->coordinator);
     if (groups_ms >= 0 && (deadline < 0 || groups_ms < deadline))
         deadline = groups_ms;
+    int64_t producings_ms = producings_deadline_ms(api->producings);
+    if (producings_ms >= 0 && (deadline < 0 || producings_ms < deadline))
+        deadline = producings_ms;
     int64_t removals_ms = removals_deadline_ms(&api->logs.removals);
     if (removals_ms >= 0 && (deadline < 0 || removals_ms < deadline))
         deadline = removals_ms;
@@ -121,6 +125,7 @@ api_tick(struct api *api)
     api->ticking = true;
     logs_reap(&api->logs, api->wiring.ops->mono_ms(api->wiring.context));
     offsets_run(api->offsets);
+    producings_run(api->producings);
     coordinator_tick(api->coordinator);
     api->armed_ms = ARMED_FIRED;
     for (struct api_request *r = api->parked; r; r = api->cursor) {

@@ -6,6 +6,7 @@
  */
 #include "api/peer.h"
 #include "api/produce_check.h"
+#include "api/producing.h"
 #include "api/table.h"
 #include "base/err.h"
 
@@ -22,9 +23,10 @@ enum part_step { PART_APPEND, PART_FLUSH, PART_DONE };
 /** One partition of the request. */
 struct produce_part {
     struct uuid topic_id;
-    struct bytes records; /* in the frame; in the arena once the request is parked */
-    uint32_t offsets;     /* of the batch */
-    int64_t end_offset;   /* behind the batch, once it is appended */
+    struct bytes records;           /* in the frame; in the arena once the request is parked */
+    uint32_t offsets;               /* of the batch */
+    int64_t end_offset;             /* behind the batch, once it is appended */
+    struct producer_batch producer; /* producer_id -1: nobody asks for idempotence */
     enum part_step step;
     struct produce_response_topic_partition *out;
 };
@@ -99,6 +101,10 @@ check_part(struct api_request *r, const struct cluster_topic *topic, struct prod
         return rc;
     part->topic_id = topic->id;
     part->offsets = (uint32_t)header.last_offset_delta + 1;
+    part->producer = (struct producer_batch){.producer_id = header.producer_id,
+        .epoch = header.producer_epoch,
+        .first_sequence = header.base_sequence,
+        .last_delta = header.last_offset_delta};
     return 0;
 }
 
@@ -122,6 +128,34 @@ waits_for_flush(const struct api_request *r, const struct open_log *log)
            !(flags & SHM_FLAG_MEMORY);
 }
 
+/** Appends what is new; a repetition is answered with where it lies already. Outcomes as
+ * log_append(), which is asked again later as well. */
+static int
+append_once(struct api_request *r, struct produce_part *part, struct open_log *log,
+    struct append_result *result)
+{
+    const struct produce *p = r->state;
+    struct producings *producings = r->api->producings;
+    struct append_batch batch = {part->records.data, (size_t)part->records.len, part->offsets};
+    struct producer_batch known;
+    bool idempotent = part->producer.producer_id >= 0;
+    int rc = idempotent ? producing_judge(producings, log, &part->producer, &known) : PRODUCERS_NEW;
+    if (rc == PRODUCERS_DUPLICATE) {
+        result->base_offset = known.base_offset;
+        result->log_append_time_ms = known.append_time_ms;
+        return LOG_APPENDED;
+    }
+    if (rc != PRODUCERS_NEW)
+        return rc < 0 ? rc : LOG_APPEND_BUSY;
+    rc = log_append(log->log, &batch, p->copied ? 0 : LOCK_PATIENCE_MS, result);
+    if (rc == LOG_APPENDED && idempotent) {
+        part->producer.base_offset = result->base_offset;
+        part->producer.append_time_ms = result->log_append_time_ms;
+        producing_note(producings, log, &part->producer);
+    }
+    return rc;
+}
+
 /** 0: appended or still waiting for the lock, see part->step. */
 static int
 append(struct api_request *r, struct produce_part *part)
@@ -129,11 +163,9 @@ append(struct api_request *r, struct produce_part *part)
     struct open_log *log;
     struct append_result result;
     struct log_bounds bounds;
-    const struct produce *p = r->state;
-    struct append_batch batch = {part->records.data, (size_t)part->records.len, part->offsets};
     int rc = find_log(r, part, &log);
     if (rc == 0)
-        rc = log_append(log->log, &batch, p->copied ? 0 : LOCK_PATIENCE_MS, &result);
+        rc = append_once(r, part, log, &result);
     if (rc < 0 || rc == LOG_APPEND_BUSY)
         return rc < 0 ? rc : 0;
     part->out->base_offset = result.base_offset;

@@ -17,11 +17,14 @@ enum {
 
 struct coordinator;
 struct offsets;
+struct producings;
 
 struct api {
     struct api_wiring wiring;
     struct controller_listener listener;
     struct logs logs;
+    struct producings *producings;        /* owned; what is known of idempotent producers */
+    int64_t producer_id, producer_id_end; /* the block that new producers get their ids from */
     struct offsets *offsets;         /* owned; committed offsets and groups as they are stored */
     struct coordinator *coordinator; /* owned; the groups */
     struct watcher *watcher;         /* NULL without a loop */

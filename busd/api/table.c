@@ -21,6 +21,7 @@ const struct handler_row handler_table[] = {
     {API_CREATE_TOPICS, handle_create_topics},
     {API_DELETE_TOPICS, handle_delete_topics},
     {API_DELETE_RECORDS, handle_delete_records},
+    {API_INIT_PRODUCER_ID, handle_init_producer_id},
     {API_OFFSET_FOR_LEADER_EPOCH, handle_offset_for_leader_epoch},
     {API_DESCRIBE_CONFIGS, handle_describe_configs},
     {API_ALTER_CONFIGS, handle_alter_configs},

@@ -36,6 +36,7 @@ request_handler handle_fetch;
 request_handler handle_find_coordinator;
 request_handler handle_heartbeat;
 request_handler handle_incremental_alter_configs;
+request_handler handle_init_producer_id;
 request_handler handle_join_group;
 request_handler handle_leave_group;
 request_handler handle_list_groups;

@@ -64,9 +64,10 @@ has_expired(const struct removal *removal, const struct offsets_entry *entry)
 {
     const struct offsets_group *group = entry->group;
     enum offsets_usage usage = usage_of(removal->offsets, group, entry->topic->name);
-    if (usage == OFFSETS_SUBSCRIBED)
+    /* What says that the members are gone may still be on its way to the topic. */
+    if (usage == OFFSETS_SUBSCRIBED || (usage == OFFSETS_UNUSED && group->members))
         return false;
-    bool whole = usage == OFFSETS_UNUSED && !group->simple && !group->members;
+    bool whole = usage == OFFSETS_UNUSED && !group->simple;
     int64_t from_ms =
         whole && group->since_life_ms > entry->life_ms ? group->since_life_ms : entry->life_ms;
     int64_t retention_ms = entry->retention_ms >= 0 ? entry->retention_ms : removal->retention_ms;
