@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * libbus: topics, their configuration, offsets. Every call here asks busd and blocks at most
  * `request.timeout.ms` (default 30 s); it may run on any thread, several at once on one `bus`.
+ *
+ * When busd is away a call waits as long as a restart takes (5 times `reconnect.backoff.max.ms`),
+ * then fails with DAEMON_UNAVAILABLE. When busd goes away in the middle, the question is asked
+ * again; what must not be done twice (create, delete, grow, and deleting records up to the end)
+ * fails with NETWORK_EXCEPTION then, and nobody knows whether it was done.
  */
 #ifndef BUS_ADMIN_H
 #define BUS_ADMIN_H

@@ -79,14 +79,22 @@ int bus_assign(
  * offset; the consumer stays there, and a seek behind it goes on. What busd must help with while it
  * is away (the next segment, above all) is waited for, not reported. A topic that was deleted ends
  * with UNKNOWN_TOPIC_OR_PARTITION. Other partitions go on beside one that fails. Thread: owner.
- * Blocks: as said.
+ * Blocks: as said, and half a second longer for each partition at most when busd has to be asked (a
+ * segment that is not mapped, a restart) and does not answer.
  */
 int bus_poll(struct bus_consumer *consumer, struct bus_record *records, int max, int timeout_ms);
 
-/** Moves one assigned partition to `offset`, or to BUS_OFFSET_BEGINNING or _END. Thread: owner. */
+/**
+ * Moves one assigned partition to `offset`, or to BUS_OFFSET_BEGINNING or _END. The next poll finds
+ * the place with busd's index, or while busd is away in the segments that are mapped. Blocks: no.
+ * Thread: owner.
+ */
 int bus_seek(struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t offset);
 
-/** Moves to the first record at or after the time; to the end if there is none. Thread: owner. */
+/**
+ * Moves to the first record at or after the time; to the end if there is none. Thread: owner.
+ * Blocks: asks busd, up to `request.timeout.ms`.
+ */
 int bus_seek_time(
     struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t timestamp_ms);
 
@@ -105,8 +113,9 @@ int bus_pause(struct bus_consumer *consumer, const char *topic, int32_t partitio
 int bus_resume(struct bus_consumer *consumer, const char *topic, int32_t partition);
 
 /**
- * An fd for event loops: readable while records may wait. After it was readable call bus_poll()
- * with timeout 0 until it returns 0, which arms it again. Owned by the consumer. The first call
+ * An fd for event loops: readable while records may wait, whether they were published or a seek, a
+ * resume or an assignment has led to them. After it was readable call bus_poll() with timeout 0
+ * until it returns 0, which arms it again. Owned by the consumer. The first call
  * starts a thread that sleeps on the partitions. Thread: owner.
  */
 int bus_consumer_fd(struct bus_consumer *consumer);

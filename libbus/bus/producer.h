@@ -45,9 +45,11 @@ struct bus_message {
 };
 
 /**
- * Told once for each record of bus_send_async(). Runs on the producer's own thread or inside a
- * producer call of the application, one at a time for a producer; it must not block, nor call the
- * producer except bus_send_async().
+ * Told once for each record that bus_send_async() or bus_send_many() has taken, in the order of
+ * each partition. Runs on the producer's own thread or inside a producer call of the application,
+ * one at a time for a producer; it must not block, nor call the producer except bus_send_async(),
+ * which does not wait in here: a full buffer is QUEUE_FULL at once. When the record has failed,
+ * bus_error() says why.
  */
 typedef void bus_delivered(void *context, void *opaque, const struct bus_delivery *delivery);
 
@@ -67,8 +69,9 @@ int bus_producer_open(
 
 /**
  * Flushes for at most `timeout_ms`, then closes. Records not delivered by then are reported to the
- * callback with TIMED_OUT and the call returns -BUS_ERR_TIMED_OUT; the handle is gone in any case.
- * Thread: owner. Blocks: up to the timeout.
+ * callback with TIMED_OUT and the call returns -BUS_ERR_TIMED_OUT, or the error of bus_flush(); the
+ * handle is gone in any case. What a callback sends meanwhile is reported too, or is refused with
+ * WRONG_STATE. Thread: owner. Blocks: up to the timeout.
  */
 int bus_producer_close(struct bus_producer **producer, int timeout_ms);
 
@@ -83,11 +86,16 @@ void bus_producer_partition_by(
 /**
  * Finds a topic. Fails with UNKNOWN_TOPIC_OR_PARTITION (or creates it, when busd has
  * auto.create.topics.enable), TOPIC_AUTHORIZATION_FAILED, LIMIT_REACHED, or DAEMON_UNAVAILABLE.
- * The result is borrowed from the producer. Thread: any. Blocks: up to `request.timeout.ms`.
+ * Attaches the partitions when there are 16 of them at most, so that all can be written while busd
+ * is away; of a larger topic each is attached by its first record. The result is borrowed from the
+ * producer. Thread: any. Blocks: up to `request.timeout.ms`.
  */
 int bus_producer_topic(struct bus_producer *producer, const char *name, struct bus_topic **topic);
 
-/** Its number of partitions, as last seen. Thread: any. */
+/**
+ * Its number of partitions, as last seen: while records are sent, busd is asked again every
+ * `metadata.max.age.ms`. Thread: any.
+ */
 int32_t bus_topic_partitions(const struct bus_topic *topic);
 
 /**
@@ -95,10 +103,12 @@ int32_t bus_topic_partitions(const struct bus_topic *topic);
  * (`buffer.memory`) or the log has no room: waits up to `max.block.ms`, or with 0 fails at once
  * with QUEUE_FULL. Other failures: MESSAGE_TOO_LARGE, INVALID_RECORD (no key on a compacted topic),
  * INVALID_TIMESTAMP, INVALID_ARGUMENT, UNKNOWN_TOPIC_OR_PARTITION (an explicit partition that is
- * not there). The first record to a partition attaches it: that asks busd and fails as busd does.
+ * not there). The first record to a partition attaches it, unless that is done: that asks busd,
+ * waits for it up to `max.block.ms` and `request.timeout.ms`, and fails as busd does.
  * A record that was taken fails later, through the callback and bus_flush(), with DISK_FULL,
  * PARTITION_OFFLINE, KAFKA_STORAGE_ERROR (the flush of acks=all failed), UNKNOWN_TOPIC_OR_PARTITION
- * (deleted), REQUEST_TIMED_OUT, or with what busd refused. Thread: any. Blocks: as said.
+ * (deleted; later ones go to a topic of that name that was created anew), REQUEST_TIMED_OUT, or
+ * with what busd refused. Thread: any. Blocks: as said.
  */
 int bus_send_async(struct bus_topic *topic, const struct bus_message *message);
 
@@ -118,7 +128,8 @@ int bus_send(
 
 /**
  * Appends what is waiting and returns when everything sent before this call is done, as `acks`
- * says. Returns 0, -BUS_ERR_TIMED_OUT, or the first delivery error since the last flush.
+ * says, also when some of it has failed. Returns 0, -BUS_ERR_TIMED_OUT, or the first delivery error
+ * since the last flush.
  * Thread: any. Blocks: up to the timeout.
  */
 int bus_flush(struct bus_producer *producer, int timeout_ms);

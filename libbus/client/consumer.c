@@ -154,7 +154,7 @@ bus_seek_time(
     struct offset_query query = {
         .topic = topic, .partition = partition, .timestamp_ms = timestamp_ms};
     struct offset_found found;
-    rc = offsets_find(consumer->bus, &query, bus_request_deadline_ns(consumer->bus), &found);
+    rc = offsets_ask(consumer->bus, &query, bus_request_deadline_ns(consumer->bus), &found);
     if (rc < 0)
         return rc;
     return bus_seek(consumer, topic, partition, found.offset < 0 ? BUS_OFFSET_END : found.offset);

@@ -20,7 +20,7 @@ partition_refused(const char *topic, int32_t partition, int16_t wire)
 }
 
 int
-offsets_find(struct bus *bus, const struct offset_query *query, int64_t deadline_ns,
+offsets_ask(struct bus *bus, const struct offset_query *query, int64_t deadline_ns,
     struct offset_found *found)
 {
     struct list_offsets_request_topic_partition partition = {.partition_index = query->partition,
@@ -61,7 +61,7 @@ bus_offset_find(struct bus *bus, const char *topic, int32_t partition, int64_t t
     struct offset_query query = {
         .topic = topic, .partition = partition, .timestamp_ms = timestamp_ms};
     struct offset_found found;
-    int rc = offsets_find(bus, &query, bus_request_deadline_ns(bus), &found);
+    int rc = offsets_ask(bus, &query, bus_request_deadline_ns(bus), &found);
     if (rc < 0)
         return rc;
     *offset = found.offset;
@@ -96,12 +96,12 @@ state_by_asking(struct bus *bus, const char *topic, int32_t partition, int64_t d
     struct offset_query query = {
         .topic = topic, .partition = partition, .timestamp_ms = BUS_OFFSET_BEGINNING};
     struct offset_found found;
-    int rc = offsets_find(bus, &query, deadline_ns, &found);
+    int rc = offsets_ask(bus, &query, deadline_ns, &found);
     if (rc < 0)
         return rc;
     state->log_start_offset = found.offset;
     query.timestamp_ms = BUS_OFFSET_END;
-    rc = offsets_find(bus, &query, deadline_ns, &found);
+    rc = offsets_ask(bus, &query, deadline_ns, &found);
     if (rc < 0)
         return rc;
     state->end_offset = found.offset;

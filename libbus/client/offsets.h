@@ -19,7 +19,7 @@ struct offset_found {
 };
 
 /** Asks ListOffsets. Fails with those of conn_call() and what busd refuses. Blocks: as there. */
-int offsets_find(struct bus *bus, const struct offset_query *query, int64_t deadline_ns,
+int offsets_ask(struct bus *bus, const struct offset_query *query, int64_t deadline_ns,
     struct offset_found *found);
 
 #endif

@@ -248,7 +248,8 @@ answer(struct fake_busd *fake, const struct fake_request *request)
         return;
     }
     fake->requests++;
-    if (fake->hook && fake->hook(fake, request))
+    fake_hook *hook = fake->hook;
+    if (hook && hook(fake, request))
         return;
     switch (request->api->key) {
     case API_METADATA:

@@ -36,7 +36,7 @@ struct fake_busd {
     } others[FAKE_OTHERS_MAX]; /* the partitions 1, 2, … */
     _Atomic int other_count;
     bool mediated;               /* nobody may map for writing */
-    fake_hook *hook;             /* may be NULL */
+    _Atomic(fake_hook *) hook;   /* may be NULL */
     void *context;               /* the hook's */
     void (*thread_starts)(void); /* called first by its thread; may be NULL */
     char folder[64];

@@ -154,6 +154,50 @@ test_asks_again(void)
     tear_down();
 }
 
+/* What must not be done twice is not asked twice, and who asked is told so. */
+static void
+test_outcome_unknown(void)
+{
+    set_up();
+    fake.hook = half_answer;
+    struct conn_reply *reply;
+    CU_ASSERT_EQUAL(ask(CONN_RESTART | CONN_ACTS, &reply), -BUS_ERR_NETWORK_EXCEPTION);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bus_error(), "Metadata; whether it has acted is not known"));
+    CU_ASSERT_EQUAL(fake.requests, 1);
+    CU_ASSERT_EQUAL_FATAL(ask(CONN_RESTART | CONN_ACTS, &reply), 0);
+    conn_reply_free(&reply);
+    tear_down();
+}
+
+/* Dies as soon as it is asked, and stays away. */
+static bool
+die(struct fake_busd *busd, const struct fake_request *request)
+{
+    shutdown(busd->listen_fd, SHUT_RDWR);
+    shutdown(request->fd, SHUT_RDWR);
+    return true;
+}
+
+/* A busd that does not come back is not waited for until the deadline. */
+static void
+test_restart(void)
+{
+    set_up();
+    struct metadata_request request = {.topics_count = -1};
+    struct conn_reply *reply;
+    fake.hook = die;
+    CU_ASSERT_EQUAL(conn_call(conn, API_METADATA, &request, CONN_RESTART | CONN_AGAIN,
+                        clock_mono_ns() + INT64_C(900000000000), &reply),
+        -BUS_ERR_DAEMON_UNAVAILABLE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bus_error(), "start it with busd"));
+    fake_busd_stop(&fake);
+    fake.hook = NULL;
+    CU_ASSERT_EQUAL_FATAL(fake_busd_start(&fake), 0);
+    CU_ASSERT_EQUAL_FATAL(ask(CONN_WAIT, &reply), 0);
+    conn_reply_free(&reply);
+    tear_down();
+}
+
 static bool
 wrong_correlation(struct fake_busd *busd, const struct fake_request *request)
 {
@@ -276,8 +320,15 @@ test_fds(void)
     close(fd);
     fake.hook = missing_fds;
     CU_ASSERT_EQUAL(ask_attach(&reply), -BUS_ERR_NETWORK_EXCEPTION);
+    /* That ends the connection, so that who asks again does so with the pauses between two. */
+    int connections = fake.connections;
+    struct attach_partition_request request = {
+        .topic_name = "t", .access = 1, .layout_version = SHM_LAYOUT_VERSION};
+    CU_ASSERT(conn_call(conn, API_ATTACH_PARTITION, &request, CONN_WAIT | CONN_AGAIN,
+                  clock_mono_ns() + INT64_C(50000000), &reply) < 0);
+    CU_ASSERT(fake.connections > connections);
     fake.hook = NULL;
-    CU_ASSERT_EQUAL_FATAL(ask(CONN_WAIT, &reply), 0);
+    CU_ASSERT_EQUAL_FATAL(ask(CONN_WAIT | CONN_AGAIN, &reply), 0);
     conn_reply_free(&reply);
     CU_ASSERT_EQUAL(open_fds(), before);
     tear_down();
@@ -365,6 +416,8 @@ static const struct unit_case cases[] = {
     {"reconnects when busd is back", test_away_and_back},
     {"survives a close in the middle of an answer", test_closed_in_the_middle},
     {"asks again what may be asked again", test_asks_again},
+    {"tells when the outcome is not known", test_outcome_unknown},
+    {"waits for a restart, not for ever", test_restart},
     {"drops a connection that answers something else", test_wrong_correlation},
     {"drops a connection that sends garbage", test_garbage},
     {"closes fds that nobody wants", test_unwanted_fds},

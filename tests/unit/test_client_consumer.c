@@ -341,6 +341,85 @@ test_busd_away(void)
     tear_down();
 }
 
+/* Without busd's index a seek goes through the mapped segment from its start. */
+static void
+test_seek_while_busd_is_away(void)
+{
+    set_up(NULL);
+    for (int i = 0; i < 20; i++)
+        append(5, 5 * i, i % 2 ? CODEC_ZSTD : CODEC_NONE);
+    CU_ASSERT_EQUAL_FATAL(assign_at(BUS_OFFSET_END), 0);
+    CU_ASSERT_EQUAL(bus_poll(consumer, records, 10, 0), 0);
+    fake_busd_stop(&fake);
+    CU_ASSERT_EQUAL(bus_seek(consumer, "t", 0, 42), 0);
+    expect(42, 58, 10);
+    CU_ASSERT_EQUAL(bus_seek(consumer, "t", 0, 99), 0);
+    expect(99, 1, 10);
+    CU_ASSERT_EQUAL(bus_seek(consumer, "t", 0, BUS_OFFSET_BEGINNING), 0);
+    expect(0, 100, 1000);
+    tear_down();
+}
+
+/* Who polls without waiting has the spare before busd goes, as one who waits has. */
+static void
+test_roll_while_busd_is_away(void)
+{
+    set_up(NULL);
+    append(5, 0, CODEC_NONE);
+    CU_ASSERT_EQUAL_FATAL(assign_at(0), 0);
+    expect(0, 5, 10);
+    int before = fake.requests;
+    CU_ASSERT_EQUAL_FATAL(shm_fixture_spare(&fake.fixture, &fake.view), 0);
+    CU_ASSERT_EQUAL(bus_poll(consumer, records, 10, 0), 0);
+    /* An answer behind that of the spare: the next poll takes it in. */
+    struct bus_status status;
+    CU_ASSERT_EQUAL(bus_status(bus, &status), 0);
+    CU_ASSERT_EQUAL(fake.requests - before, 2);
+    CU_ASSERT_EQUAL(bus_poll(consumer, records, 10, 0), 0);
+    fake_busd_stop(&fake);
+    CU_ASSERT_EQUAL_FATAL(
+        shm_roll(&fake.view, clock_mono_ns() + INT64_C(10000000000)), APPEND_DONE);
+    append(5, 5, CODEC_NONE);
+    int got = 0;
+    int64_t deadline_ns = clock_mono_ns() + INT64_C(10000000000);
+    while (got == 0 && clock_mono_ns() < deadline_ns)
+        got = bus_poll(consumer, records, 10, 0);
+    CU_ASSERT_EQUAL(got, 5);
+    CU_ASSERT_EQUAL(records[0].offset, 5);
+    tear_down();
+}
+
+/* The fd tells of what a seek, a resume or an assignment brings, not only of what is published. */
+static void
+test_event_fd_after_changes(void)
+{
+    set_up(NULL);
+    append(5, 0, CODEC_NONE);
+    CU_ASSERT_EQUAL_FATAL(assign_at(0), 0);
+    int fd = bus_consumer_fd(consumer);
+    CU_ASSERT_FATAL(readable(fd, 10000));
+    CU_ASSERT(readable(fd, 10000)); /* it stays so until a poll gives nothing */
+    expect(0, 5, 10);
+    CU_ASSERT(readable(fd, 0));
+    CU_ASSERT_EQUAL(bus_poll(consumer, records, 10, 0), 0);
+    CU_ASSERT_FALSE(readable(fd, 0));
+    CU_ASSERT_EQUAL(bus_seek(consumer, "t", 0, 2), 0);
+    CU_ASSERT_FATAL(readable(fd, 10000));
+    expect(2, 3, 10);
+    CU_ASSERT_EQUAL(bus_pause(consumer, "t", 0), 0);
+    append(5, 5, CODEC_NONE);
+    CU_ASSERT_EQUAL(bus_poll(consumer, records, 10, 0), 0);
+    CU_ASSERT_FALSE(readable(fd, 0));
+    CU_ASSERT_EQUAL(bus_resume(consumer, "t", 0), 0);
+    CU_ASSERT_FATAL(readable(fd, 10000));
+    expect(5, 5, 10);
+    CU_ASSERT_EQUAL(bus_poll(consumer, records, 10, 0), 0);
+    CU_ASSERT_EQUAL(assign_at(0), 0);
+    CU_ASSERT(readable(fd, 10000));
+    expect(0, 10, 10);
+    tear_down();
+}
+
 /* The log rolls: the next segment comes from busd, ahead if there is time. */
 static void
 test_roll(void)
@@ -404,7 +483,10 @@ static const struct unit_case cases[] = {
     {"stays at damage until a seek", test_damage},
     {"is woken", test_wakeup},
     {"has an fd for event loops", test_event_fd},
+    {"tells by the fd what a change brings", test_event_fd_after_changes},
     {"reads on while busd is away", test_busd_away},
+    {"seeks while busd is away", test_seek_while_busd_is_away},
+    {"follows a roll while busd is away", test_roll_while_busd_is_away},
     {"follows a roll", test_roll},
     {"waits on while the number of the active segment is mad", test_mad_numbers},
     {"tells that the topic was deleted", test_deleted},
