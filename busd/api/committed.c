@@ -213,14 +213,12 @@ check_delete(const struct api_request *r)
 }
 
 static void
-delete_row(struct api_request *r, const char *topic, int32_t partition,
+delete_row(struct api_request *r, const char *topic, int32_t partition, bool is_read,
     struct offset_delete_response_topic_partition *out)
 {
-    const struct offset_delete_request *request = r->message;
-    const struct group *group = coordinator_find(r, request->group_id);
     const struct offsets_item item = {.topic = topic, .partition = partition};
     int rc = check_partition(r, topic, partition);
-    if (rc == 0 && group && subscription_has(group, topic))
+    if (rc == 0 && is_read)
         rc = -BUS_ERR_GROUP_SUBSCRIBED_TO_TOPIC;
     out->partition_index = partition;
     out->error_code = peer_error(r, rc);
@@ -233,11 +231,13 @@ delete_rows(struct api_request *r)
 {
     const struct offset_delete_request *request = r->message;
     struct offset_delete_response *out = r->response;
+    const struct group *group = coordinator_find(r, request->group_id);
     out->topics =
         wire_array(&offset_delete_response_topic_schema, &r->arena, (size_t)request->topics_count);
     for (; out->topics && out->topics_count < request->topics_count; out->topics_count++) {
         const struct offset_delete_request_topic *wanted = &request->topics[out->topics_count];
         struct offset_delete_response_topic *topic = &out->topics[out->topics_count];
+        bool is_read = group && subscription_has(group, wanted->name);
         topic->name = wanted->name;
         topic->partitions = wire_array(&offset_delete_response_topic_partition_schema, &r->arena,
             (size_t)wanted->partitions_count);
@@ -245,8 +245,8 @@ delete_rows(struct api_request *r)
             return -BUS_ERR_NO_MEMORY;
         topic->partitions_count = wanted->partitions_count;
         for (int32_t i = 0; i < wanted->partitions_count; i++)
-            delete_row(
-                r, wanted->name, wanted->partitions[i].partition_index, &topic->partitions[i]);
+            delete_row(r, wanted->name, wanted->partitions[i].partition_index, is_read,
+                &topic->partitions[i]);
     }
     return out->topics ? 0 : -BUS_ERR_NO_MEMORY;
 }

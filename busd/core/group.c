@@ -192,6 +192,7 @@ member_add(struct groups *groups, struct group *group, struct group_member *memb
     group->last = member;
     if (!group->leader)
         group->leader = member;
+    group_index_add(group, member);
     group->member_count++;
     groups->bytes += (int64_t)member->bytes;
 }
@@ -204,6 +205,7 @@ member_remove(struct groups *groups, struct group_member *member)
         .error = BUS_ERR_UNKNOWN_MEMBER_ID, .member_id = "", .leader = ""};
     member_answer_join(groups, member, &sorry);
     member_answer_sync(groups, member, BUS_ERR_UNKNOWN_MEMBER_ID);
+    group_index_drop(group, member);
     if (member->previous)
         member->previous->next = member->next;
     else
@@ -217,24 +219,6 @@ member_remove(struct groups *groups, struct group_member *member)
     group->member_count--;
     groups->bytes -= (int64_t)member->bytes;
     member_free(member);
-}
-
-struct group_member *
-group_member_find(const struct group *group, const char *id)
-{
-    struct group_member *member = group->first;
-    while (member && strcmp(member->id, id) != 0)
-        member = member->next;
-    return member;
-}
-
-struct group_member *
-group_instance_find(const struct group *group, const char *instance_id)
-{
-    struct group_member *member = group->first;
-    while (member && (!member->instance_id || strcmp(member->instance_id, instance_id) != 0))
-        member = member->next;
-    return member;
 }
 
 struct group_pending *

@@ -53,9 +53,11 @@ struct group_waiter {
 
 struct group_member {
     struct group *group;
-    struct group_member *next, *previous; /* in the order of joining */
-    char *id;                             /* owned, like all below */
-    char *instance_id;                    /* NULL: a dynamic member */
+    struct group_member *next, *previous;           /* in the order of joining */
+    struct group_member *id_chain, *instance_chain; /* in their buckets */
+    uint64_t id_hash, instance_hash;
+    char *id;          /* owned, like all below */
+    char *instance_id; /* NULL: a dynamic member */
     char *client_id, *client_host;
     char *replaced_id; /* the id before the last replacement of a static member, or NULL */
     struct group_protocol *protocols; /* its favourite first */
@@ -88,6 +90,8 @@ struct group {
     char *protocol_type; /* NULL: no member ever; stays when the group is empty */
     char *protocol;      /* the one in use; NULL: none */
     struct group_member *first, *last, *leader;
+    struct group_member **by_id, **by_instance; /* owned; buckets */
+    size_t bucket_count;                        /* of each */
     struct group_pending *pending;
     int32_t member_count;
     int32_t joined_count;     /* members with a parked join */

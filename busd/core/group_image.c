@@ -47,8 +47,11 @@ add_member(struct groups *groups, struct group *group, int64_t time_ms,
         .rebalance_timeout_ms = saved->rebalance_timeout_ms,
     };
     struct group_member *member = member_new(&join, saved->id);
-    if (!member)
+    if (!member || !group_index_reserve(group)) {
+        if (member)
+            member_free(member);
         return false;
+    }
     member->knows_id = true;
     member_touch(member, time_ms);
     member_add(groups, group, member);

@@ -8,6 +8,9 @@
 
 /* ---- groups.c ------------------------------------------------------------------------------- */
 
+/** The hash of a name. */
+uint64_t groups_hash(const char *name);
+
 /** A new empty group; NULL without memory. */
 struct group *groups_add(struct groups *groups, const char *id);
 
@@ -28,7 +31,7 @@ struct group_member *member_new(const struct group_join *join, const char *id);
 /** Frees a member that is in no group. */
 void member_free(struct group_member *member);
 
-/** Puts the member into the group; the first one leads. Charges it. */
+/** Puts the member into the group; the first one leads. Charges it. After group_index_reserve(). */
 void member_add(struct groups *groups, struct group *group, struct group_member *member);
 
 /**
@@ -68,15 +71,29 @@ void member_touch(struct group_member *member, int64_t time_ms);
 /** When the member's session ends; INT64_MAX while an answer is owed to it. */
 int64_t member_deadline_ms(const struct group_member *member);
 
-/** The static member of an instance id; NULL when there is none. */
-struct group_member *group_instance_find(const struct group *group, const char *instance_id);
-
 /** The pending id; NULL when there is none. `*link` is what points at it. */
 struct group_pending *group_pending_find(
     struct group *group, const char *id, struct group_pending ***link);
 
 /** Forgets a pending id. */
 void group_pending_drop(struct groups *groups, struct group_pending **link);
+
+/* ---- group_index.c -------------------------------------------------------------------------- */
+
+/** Makes sure that a member can be added; false without memory. */
+bool group_index_reserve(struct group *group);
+
+/** Releases the index of a group without members. */
+void group_index_free(struct group *group);
+
+/** Adds a member by its ids. */
+void group_index_add(struct group *group, struct group_member *member);
+
+/** Takes it out, before one of its ids changes. */
+void group_index_drop(struct group *group, const struct group_member *member);
+
+/** The static member of an instance id; NULL when there is none. */
+struct group_member *group_instance_find(const struct group *group, const char *instance_id);
 
 /* ---- group_vote.c --------------------------------------------------------------------------- */
 

@@ -51,13 +51,20 @@ has_room(const struct joining *j)
     return member || j->group->member_count < size_max;
 }
 
+/** Who is in already and asks for no more than before is not to suffer from others. */
 static bool
 fits_memory(const struct joining *j)
 {
+    const struct group *group = groups_find(j->groups, j->join->group_id);
+    const struct group_member *member = group ? group_member_find(group, j->join->member_id) : NULL;
     int64_t more = 0;
     for (int32_t i = 0; i < j->join->protocol_count; i++)
         more += j->join->protocols[i].metadata.len;
-    return j->groups->bytes + more < j->groups->rules.bytes_max;
+    if (group && !member && j->join->instance_id)
+        member = group_instance_find(group, j->join->instance_id);
+    for (int32_t i = 0; member && i < member->protocol_count; i++)
+        more -= member->protocols[i].metadata.len;
+    return (member && more <= 0) || j->groups->bytes + more < j->groups->rules.bytes_max;
 }
 
 /* ---- new members ---------------------------------------------------------------------------- */
@@ -101,7 +108,7 @@ static void
 add_member(const struct joining *j, const char *id, struct group_pending **pending)
 {
     struct group_member *member = member_new(j->join, id);
-    if (!member || !take_type(j)) {
+    if (!member || !group_index_reserve(j->group) || !take_type(j)) {
         if (member)
             member_free(member);
         refuse(j, BUS_ERR_COORDINATOR_NOT_AVAILABLE, "");
@@ -174,8 +181,10 @@ replace_member(const struct joining *j, struct group_member *member)
     }
     fence(j, member);
     free(member->replaced_id);
+    group_index_drop(j->group, member);
     member->replaced_id = member->id;
     member->id = id;
+    group_index_add(j->group, member);
     member_touch(member, j->time_ms);
     member_park_join(j->groups, member, j->waiter);
     bool same_protocol =

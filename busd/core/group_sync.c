@@ -65,13 +65,13 @@ note_sync(struct group_member *member)
 static bool
 assign(struct groups *groups, struct group *group, const struct group_sync *sync)
 {
+    for (struct group_member *m = group->first; m; m = m->next)
+        member_assign(groups, m, (struct bytes){NULL, 0});
     int64_t bytes = groups->bytes;
     for (int32_t i = 0; i < sync->share_count; i++)
         bytes += sync->shares[i].assignment.len;
     if (bytes > groups->rules.bytes_max)
         return false;
-    for (struct group_member *m = group->first; m; m = m->next)
-        member_assign(groups, m, (struct bytes){NULL, 0});
     for (int32_t i = 0; i < sync->share_count; i++) {
         struct group_member *m = group_member_find(group, sync->shares[i].member_id);
         if (m && !member_assign(groups, m, sync->shares[i].assignment))

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Which protocols a group has in common, and which one it uses.
  */
-#include "base/check.h"
 #include "core/group_inner.h"
 
 #include <string.h>
@@ -39,16 +38,16 @@ group_supports(const struct group *group, const struct group_join *join)
     return false;
 }
 
-/** The member's favourite among those that all know. Each join is checked, so there is one. */
-static const char *
-favourite(const struct group *group, const struct group_member *member)
+/** Number of the member's favourite among those of `first` that all know. Each join is checked, so
+ * there is one. */
+static int32_t
+favourite(const struct group_member *first, const bool *common, const struct group_member *member)
 {
-    int32_t i = 0;
-    while (!all_offer(group, member->protocols[i].name)) {
-        i++;
-        MUST(i < member->protocol_count);
-    }
-    return member->protocols[i].name;
+    for (int32_t i = 0; i < member->protocol_count; i++)
+        for (int32_t j = 0; j < first->protocol_count; j++)
+            if (common[j] && strcmp(first->protocols[j].name, member->protocols[i].name) == 0)
+                return j;
+    return 0;
 }
 
 const char *
@@ -56,14 +55,12 @@ group_vote(const struct group *group)
 {
     const struct group_member *first = group->first;
     int32_t votes[GROUP_PROTOCOLS_MAX] = {0};
+    bool common[GROUP_PROTOCOLS_MAX];
     int32_t best = 0;
-    for (const struct group_member *m = first; m; m = m->next) {
-        const char *name = favourite(group, m);
-        int32_t i = 0;
-        while (strcmp(first->protocols[i].name, name) != 0)
-            i++;
-        votes[i]++;
-    }
+    for (int32_t i = 0; i < first->protocol_count; i++)
+        common[i] = all_offer(group, first->protocols[i].name);
+    for (const struct group_member *m = first; m; m = m->next)
+        votes[favourite(first, common, m)]++;
     for (int32_t i = 1; i < first->protocol_count; i++)
         if (votes[i] > votes[best])
             best = i;

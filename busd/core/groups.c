@@ -9,12 +9,12 @@
 
 enum { BUCKETS_MIN = 64 };
 
-static uint64_t
-hash_id(const char *id)
+uint64_t
+groups_hash(const char *name)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (; *id; id++)
-        hash = (hash ^ (uint8_t)*id) * UINT64_C(0x100000001b3);
+    for (; *name; name++)
+        hash = (hash ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
     return hash ^ hash >> 32;
 }
 
@@ -43,7 +43,7 @@ groups_find(const struct groups *groups, const char *id)
 {
     if (groups->count == 0)
         return NULL;
-    uint64_t hash = hash_id(id);
+    uint64_t hash = groups_hash(id);
     struct group *group = *bucket_of(groups, hash);
     while (group && (group->hash != hash || strcmp(group->id, id) != 0))
         group = group->next;
@@ -116,7 +116,7 @@ groups_add(struct groups *groups, const char *id)
         return NULL;
     }
     group->id = copy;
-    group->hash = hash_id(id);
+    group->hash = groups_hash(id);
     group->sync_ms = group->armed_ms = INT64_MAX;
     struct group **bucket = bucket_of(groups, group->hash);
     group->next = *bucket;
@@ -141,6 +141,7 @@ groups_remove(struct groups *groups, struct group *group)
     free(group->id);
     free(group->protocol_type);
     free(group->protocol);
+    group_index_free(group);
     free(group);
 }
 

@@ -3,6 +3,7 @@
  */
 #include "unit/group_world.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static struct gw w;
@@ -218,6 +219,65 @@ test_other_limits(void)
 }
 
 static void
+test_full_memory_keeps_members(void)
+{
+    gw_init(&w);
+    w.clients[2].instance_id = "i2";
+    gw_stable(&w, 3);
+    w.groups.rules.bytes_max = w.groups.bytes;
+    gw_join(&w, 3, "range");
+    CU_ASSERT_EQUAL(w.clients[3].error, BUS_ERR_GROUP_MAX_SIZE_REACHED);
+    w.clients[2].id[0] = '\0';
+    gw_join(&w, 2, "range");
+    CU_ASSERT_EQUAL(w.clients[2].error, 0);
+    gw_join(&w, 0, "range");
+    gw_join(&w, 1, "range");
+    gw_join(&w, 2, "range");
+    CU_ASSERT_EQUAL(w.clients[1].generation, 2);
+    gw_sync(&w, 0, "0=a0 1=a1 2=a2");
+    CU_ASSERT_EQUAL(w.clients[0].error, 0);
+    gw_fini(&w);
+}
+
+static void
+test_many_members(void)
+{
+    gw_init(&w);
+    w.groups.rules.size_max = 2000;
+    char ids[1000][16];
+    struct group_waiter waiters[1000] = {0};
+    struct group_protocol range = {"range", {NULL, 0}};
+    for (int i = 0; i < 1000; i++) {
+        char instance[16];
+        snprintf(ids[i], sizeof ids[i], "m%d", i);
+        snprintf(instance, sizeof instance, "i%d", i);
+        struct group_join join = {.group_id = "g",
+            .member_id = "",
+            .instance_id = i % 2 ? instance : NULL,
+            .fresh_id = ids[i],
+            .client_id = "",
+            .client_host = "",
+            .protocol_type = "consumer",
+            .protocols = &range,
+            .protocol_count = 1,
+            .session_timeout_ms = 6000};
+        group_join(&w.groups, w.now_ms, &join, &waiters[i]);
+    }
+    for (int i = 0; i < 1000; i++) {
+        const struct group_member *m = group_member_find(gw_group(&w), ids[i]);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+        CU_ASSERT_STRING_EQUAL(m->id, ids[i]);
+        CU_ASSERT(m->join == &waiters[i]);
+        group_cancel(&w.groups, w.now_ms, &waiters[i]);
+        struct group_claim claim = {"g", ids[i], i % 2 ? m->instance_id : NULL, 0};
+        CU_ASSERT_EQUAL(group_leave(&w.groups, w.now_ms, &claim),
+            i % 2 ? BUS_ERR_NONE : BUS_ERR_UNKNOWN_MEMBER_ID); /* who never knew its id is gone */
+    }
+    CU_ASSERT_EQUAL(gw_group(&w)->member_count, 0);
+    gw_fini(&w);
+}
+
+static void
 test_rejoin_stable(void)
 {
     gw_init(&w);
@@ -339,6 +399,8 @@ static const struct unit_case cases[] = {
     {"a full group takes nobody", test_size},
     {"a group that is too large now loses who comes last", test_size_shrinks},
     {"groups and bytes are limited", test_other_limits},
+    {"who is in stays in though the memory is full", test_full_memory_keeps_members},
+    {"a member is found among many", test_many_members},
     {"only changed metadata rebalances a stable group", test_rejoin_stable},
     {"a leader that joins again rebalances", test_leader_rejoins},
     {"a join repeated before the sync gets the same answer", test_rejoin_completing},
