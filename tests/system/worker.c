@@ -7,6 +7,9 @@
  *   worker loan    SOCKET TOPIC ID 1     [name=value…]     takes a loan, tells, and waits for a
  *                                                          line on its input before it commits
  *   worker script  SOCKET TOPIC ID 0     [name=value…]     sends the records that its input tells
+ *   worker cut     SOCKET TOPIC PARTITION OFFSET           deletes the records below; tells "start
+ *                                                          OFFSET"
+ *   worker link    SOCKET TOPIC ID 0                       tells "connected" and "disconnected"
  *
  * COUNT 0: until SIGTERM. name=value are settings of libbus, and of the worker itself:
  *   worker.partition=N (produce: -1, by key; consume: all), worker.size=BYTES (the largest value),
@@ -353,6 +356,29 @@ consume(struct bus *bus)
     bus_consumer_close(&consumer);
 }
 
+static void
+cut(struct bus *bus)
+{
+    int64_t start;
+    if (bus_records_delete(bus, options.topic, (int32_t)options.id, options.count, &start) < 0)
+        die("delete records");
+    printf("start %" PRId64 "\n", start);
+}
+
+/** Tells each change; the pause is only to leave the CPU to others. */
+static void
+link_state(struct bus *bus)
+{
+    struct timespec pause = {.tv_nsec = 1000000};
+    bool was = false;
+    for (; !stopping; nanosleep(&pause, NULL)) {
+        if (bus_connected(bus) == was)
+            continue;
+        was = !was;
+        puts(was ? "connected" : "disconnected");
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -379,6 +405,10 @@ main(int argc, char **argv)
         loan(bus);
     else if (strcmp(argv[1], "script") == 0)
         script(bus);
+    else if (strcmp(argv[1], "cut") == 0)
+        cut(bus);
+    else if (strcmp(argv[1], "link") == 0)
+        link_state(bus);
     else
         consume(bus);
     bus_close(&bus);
