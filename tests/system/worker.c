@@ -365,13 +365,12 @@ cut(struct bus *bus)
     printf("start %" PRId64 "\n", start);
 }
 
-/** Tells each change; the pause is only to leave the CPU to others. */
+/** Tells each change; it looks every millisecond, to leave the CPU to others. */
 static void
 link_state(struct bus *bus)
 {
-    struct timespec pause = {.tv_nsec = 1000000};
     bool was = false;
-    for (; !stopping; nanosleep(&pause, NULL)) {
+    for (; !stopping; poll(NULL, 0, 1)) {
         if (bus_connected(bus) == was)
             continue;
         was = !was;
