@@ -135,8 +135,12 @@ append_once(struct api_request *r, struct produce_part *part, struct open_log *l
     struct append_result *result)
 {
     const struct produce *p = r->state;
+    const struct produce_request *request = r->message;
     struct producings *producings = r->api->producings;
-    struct append_batch batch = {part->records.data, (size_t)part->records.len, part->offsets};
+    struct append_batch batch = {.bytes = part->records.data,
+        .size_bytes = (size_t)part->records.len,
+        .offsets = part->offsets,
+        .flush = request->acks == ACKS_ALL};
     struct producer_batch known;
     bool idempotent = part->producer.producer_id >= 0;
     int rc = idempotent ? producing_judge(producings, log, &part->producer, &known) : PRODUCERS_NEW;

@@ -333,7 +333,7 @@ static int
 append_batch(struct offsets_part *part, const struct offsets_job **behind)
 {
     struct batch_builder builder = {0};
-    struct append_batch batch = {0};
+    struct append_batch batch = {.flush = true};
     struct append_result result;
     struct offsets_flight *flight = calloc(1, sizeof *flight);
     const void *bytes;

@@ -137,6 +137,13 @@ struct log {
     bool direct_writers;
     int64_t step;           /* of the reservation, bytes */
     int64_t grown_ns;       /* when it last grew */
+    struct log_fill {    /* fill.c: its last look */
+        int64_t seq;
+        int64_t position; /* of the tail */
+        int64_t until;    /* zeros, or records, up to here */
+        int64_t looked_ns;
+        uint32_t turn; /* of the last flush */
+    } fill;
     bool disk_full;         /* told already */
     bool service_failed;    /* told already */
     int64_t pruned_ms;      /* the last look at what was set aside, monotonic; 0 none yet */
@@ -442,6 +449,10 @@ int room_names(struct log *log);
 
 /** Keeps a spare ready. Under log->service. */
 int room_spare(struct log *log);
+
+/** fill.c: puts zeros ahead of the tail of a log that needs them; *more: it will again, soon. Under
+ * log->service. */
+int log_fill(struct log *log, bool *more);
 
 /** Whether room_reserve() or room_spare() would do something. Under log->mutex. */
 bool room_wanted(struct log *log, const struct shm_tail *tail);

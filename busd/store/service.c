@@ -138,6 +138,7 @@ static int
 work(struct log *log, bool *more)
 {
     struct shm_tail tail;
+    bool grows = false;
     take_request(log);
     pthread_mutex_lock(&log->mutex);
     int rc = log_tail(log, &tail);
@@ -154,9 +155,12 @@ work(struct log *log, bool *more)
     if (rc == 0)
         rc = room_spare(log);
     if (rc == 0)
+        rc = log_fill(log, &grows);
+    if (rc == 0)
         rc = roll_old(log);
     if (rc == 0)
         rc = follow(log, more);
+    *more |= grows;
     if (rc == 0)
         rc = epochs_save(log);
     if (rc == 0)

@@ -156,7 +156,6 @@ static int
 open_direct(struct lane *lane, unsigned flags, int64_t deadline_ns)
 {
     lane->mode = LANE_DIRECT;
-    ahead_start(lane->topic->producer);
     /* Attached while busd is there, so that a flush works when it is away. */
     int rc = lane_must_flush(lane) ? lane_flush_prepare(lane, flags, deadline_ns) : 0;
     if (rc >= 0 && builder_count(&lane->builder) == 0)
@@ -272,7 +271,6 @@ lane_append(struct lane *lane, const struct append_batch *batch, struct append_r
     int rc = shm_append(&lane->attachment.view, batch, now_ns + LOCK_WAIT_MS * 1000000, result);
     if (__builtin_expect(rc == APPEND_DONE, 1)) {
         lane_appended(lane, result->base_offset + batch->offsets, now_ns);
-        ahead_note(lane, batch->size_bytes);
         /* The spare is mapped while busd is there to give it: a roll must not need busd. */
         attach_prefetch(&lane->attachment);
     }
@@ -538,7 +536,10 @@ dispatch(struct lane *lane, struct send_waiter *waiter, struct bus_delivery *del
     if (lane->mode != LANE_DIRECT || lane->unsent > 0)
         return queue(lane, bytes, size, waiter);
     struct append_batch batch = {
-        .bytes = bytes, .size_bytes = size, .offsets = (uint32_t)builder_count(&lane->builder)};
+        .bytes = bytes,
+        .size_bytes = size,
+        .offsets = (uint32_t)builder_count(&lane->builder),
+        .flush = lane_must_flush(lane)};
     struct append_result result;
     rc = append_patiently(lane, &batch, &result);
     if (__builtin_expect(rc == APPEND_DONE, 1))

@@ -17,9 +17,7 @@ init_sync(struct bus_producer *producer)
     pthread_cond_init(&producer->moved, &monotonic);
     pthread_cond_init(&producer->work, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    pthread_cond_init(&producer->ahead_work, NULL);
     pthread_mutex_init(&producer->lock, NULL);
-    pthread_mutex_init(&producer->ahead_lock, NULL);
 }
 
 int
@@ -191,8 +189,6 @@ release(struct bus_producer *producer)
     pthread_cond_destroy(&producer->work);
     pthread_cond_destroy(&producer->moved);
     pthread_mutex_destroy(&producer->lock);
-    pthread_cond_destroy(&producer->ahead_work);
-    pthread_mutex_destroy(&producer->ahead_lock);
     free(producer);
 }
 
@@ -209,7 +205,6 @@ bus_producer_close(struct bus_producer **producer, int timeout_ms)
     /* A callback may still send: that fails from here on. */
     atomic_store_explicit(&old->closing, true, memory_order_relaxed);
     sender_stop(old);
-    ahead_stop(old);
     int late = for_each_lane(old, abandon_lane, 0);
     if (late < 0 && rc == 0) {
         rc = late;

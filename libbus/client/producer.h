@@ -8,8 +8,7 @@
  * through the socket, or when the append did not work at once; then the sender, a thread of the
  * producer that starts when it is first needed, brings it to its end.
  *
- * Locks, in the order in which they may be taken: lane->lock, the connection's, producer->lock or
- * producer->ahead_lock.
+ * Locks, in the order in which they may be taken: lane->lock, the connection's, producer->lock.
  */
 #ifndef CLIENT_PRODUCER_H
 #define CLIENT_PRODUCER_H
@@ -105,11 +104,6 @@ struct lane {
     int64_t flush_end;  /* behind the last record of this lane that acks wants flushed; 0: none */
     uint64_t created;   /* parcels */
 
-    int64_t appended_bytes;  /* in its life */
-    size_t unlooked_bytes;   /* since the last look at the pages ahead */
-    bool ahead_asked;        /* the thread that brings in pages has this lane to do */
-    struct lane *next_ahead; /* in its list; under producer->ahead_lock */
-
     _Atomic uint32_t views; /* how often `attachment` came to another generation or topic */
 
     pthread_mutex_t flush_lock; /* the next two; waited for with no other lock held */
@@ -149,13 +143,6 @@ struct bus_producer {
     _Atomic size_t queued_bytes; /* that parcels are charged for */
     _Atomic bool closing;        /* no lane opens any more */
 
-    pthread_mutex_t ahead_lock; /* a leaf: the thread that brings in pages, and its list */
-    pthread_cond_t ahead_work;
-    pthread_t ahead_thread;
-    bool ahead_started; /* set before the first append */
-    bool ahead_stopping;
-    struct lane *ahead_head;
-
     pthread_mutex_t lock; /* all below */
     pthread_cond_t moved; /* a parcel was delivered, a waiter is done, memory came back */
     pthread_cond_t work;  /* the sender has something to do */
@@ -189,6 +176,9 @@ int topic_look(struct bus_topic *topic, int32_t partition);
 void topic_refresh(struct bus_topic *topic, int64_t now_ns);
 
 /* ---- lane.c ---- */
+
+/** CLOCK_MONOTONIC as of the last tick: a few ns a call, a few ms behind. */
+int64_t producer_coarse_ns(void);
 
 /** The lane of a partition below the topic's count, made on first use; NULL: NO_MEMORY. */
 struct lane *lane_get(struct bus_topic *topic, int32_t partition);
@@ -302,17 +292,6 @@ void sender_wake(struct lane *lane, int64_t at_ns);
 /** Ends the sender thread, if there is one, and takes in what busd has answered. */
 void sender_stop(struct bus_producer *producer);
 
-/* ---- ahead.c ---- */
-
-/** Starts the thread that brings in pages, where there is a processor for it. */
-void ahead_start(struct bus_producer *producer);
-
-/** A batch of `bytes` was appended: are there enough pages ahead? Lane lock held. */
-void ahead_note(struct lane *lane, size_t bytes);
-
-/** Ends the thread, if there is one. No lane lock held. */
-void ahead_stop(struct bus_producer *producer);
-
 /* ---- mediate.c ---- */
 
 /** Sends a waiting parcel through the socket. Returns 0 or a failure. Lock held. */
@@ -323,8 +302,5 @@ void mediate_answered(struct parcel *parcel, int64_t now_ns);
 
 /** The topic's max.message.bytes as busd tells it; Kafka's default when it does not. */
 uint32_t mediate_max_batch(struct bus *bus, const char *topic, unsigned flags, int64_t deadline_ns);
-
-/** CLOCK_MONOTONIC as of the last tick: a few ns a call, a few ms behind. */
-int64_t producer_coarse_ns(void);
 
 #endif

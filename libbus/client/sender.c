@@ -111,7 +111,10 @@ append_head(struct parcel *parcel, int64_t now_ns)
 {
     struct lane *lane = parcel->lane;
     struct append_batch batch = {
-        .bytes = parcel->bytes, .size_bytes = parcel->size, .offsets = parcel->records};
+        .bytes = parcel->bytes,
+        .size_bytes = parcel->size,
+        .offsets = parcel->records,
+        .flush = lane_must_flush(lane)};
     struct append_result result;
     int rc = lane_append(lane, &batch, &result);
     switch (rc) {

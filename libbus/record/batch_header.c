@@ -116,11 +116,18 @@ batch_patch(void *p, int64_t base_offset, int32_t leader_epoch)
 }
 
 void
-batch_stamp_log_append(void *p, size_t bytes, int64_t now_ms)
+batch_stamp_log_append_parts(void *p, const void *rest, size_t n, int64_t now_ms)
 {
     uint8_t *at = p;
     int16_t attributes = bytes_get_i16(at + BATCH_AT_ATTRIBUTES);
     bytes_put_i16(at + BATCH_AT_ATTRIBUTES, attributes | BATCH_ATTR_LOG_APPEND);
     bytes_put_i64(at + BATCH_AT_MAX_TIMESTAMP, now_ms);
-    batch_seal(p, bytes);
+    bytes_put_u32(at + BATCH_AT_CRC, crc32c_extend(batch_crc(at, BATCH_HEADER_BYTES), rest, n));
+}
+
+void
+batch_stamp_log_append(void *p, size_t bytes, int64_t now_ms)
+{
+    uint8_t *at = p;
+    batch_stamp_log_append_parts(p, at + BATCH_HEADER_BYTES, bytes - BATCH_HEADER_BYTES, now_ms);
 }

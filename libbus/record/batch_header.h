@@ -111,4 +111,7 @@ void batch_patch(void *p, int64_t base_offset, int32_t leader_epoch);
 /** Makes it a LogAppendTime batch of `now_ms`: attribute bit, maxTimestamp, CRC. */
 void batch_stamp_log_append(void *p, size_t bytes, int64_t now_ms);
 
+/** The same for a batch in two parts: its header at `p`, the `n` bytes behind it at `rest`. */
+void batch_stamp_log_append_parts(void *p, const void *rest, size_t n, int64_t now_ms);
+
 #endif

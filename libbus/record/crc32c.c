@@ -9,8 +9,35 @@
 
 #include <isa-l/crc.h>
 
-/* ISA-L counts bytes in an int. */
-enum { PIECE_BYTES_MAX = 1 << 30 };
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <nmmintrin.h>
+#include <string.h>
+#define HAVE_SHORT 1
+#else
+#define HAVE_SHORT 0
+#endif
+
+enum {
+    PIECE_BYTES_MAX = 1 << 30, /* ISA-L counts bytes in an int */
+    SHORT_BYTES_MAX = 256,
+};
+
+#if HAVE_SHORT
+/* ISA-L's loads are so wide that they wait for the small stores which made a short batch just
+ * before; eight bytes at a time get them forwarded. */
+__attribute__((target("sse4.2"))) static uint32_t
+extend_short(uint32_t crc, const unsigned char *p, size_t n)
+{
+    uint64_t sum = crc, word;
+    for (; n >= sizeof word; n -= sizeof word, p += sizeof word) {
+        memcpy(&word, p, sizeof word);
+        sum = _mm_crc32_u64(sum, word);
+    }
+    for (; n > 0; n--)
+        sum = _mm_crc32_u8((uint32_t)sum, *p++);
+    return (uint32_t)sum;
+}
+#endif
 
 uint32_t
 crc32c_extend(uint32_t crc, const void *p, size_t n)
@@ -19,6 +46,10 @@ crc32c_extend(uint32_t crc, const void *p, size_t n)
      * that it does not write. */
     unsigned char *at = (unsigned char *)(uintptr_t)p;
     crc = ~crc;
+#if HAVE_SHORT
+    if (n <= SHORT_BYTES_MAX && __builtin_cpu_supports("sse4.2"))
+        return ~extend_short(crc, at, n);
+#endif
     for (; n > PIECE_BYTES_MAX; n -= PIECE_BYTES_MAX, at += PIECE_BYTES_MAX)
         crc = crc32_iscsi(at, PIECE_BYTES_MAX, crc);
     return ~crc32_iscsi(at, (int)n, crc);

@@ -7,9 +7,12 @@
 #include "shm/lock.h"
 #include "shm/wait.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 
 enum {
+    WRITE_BYTES_MIN = 32 * 1024,             /* a batch from here on goes in by a system call */
     POPULATE_STEP_BYTES = 256 * 1024,        /* pages brought in at once, outside the lock */
     RESERVE_WANTED_BYTES = 32 * 1024 * 1024, /* below this much room busd is kicked */
 };
@@ -276,21 +279,82 @@ map_spare(struct shm_partition *view, int64_t seq)
         (void)shm_partition_segment(view, seq, &segment);
 }
 
-/* Outside the lock: pages for those who append next, and room before it is needed. */
+/* Outside the lock: pages for those who append next. */
+static void
+bring_in(struct shm_partition *view, const struct place *place, size_t bytes)
+{
+    size_t end = place->position + bytes;
+    if (end + POPULATE_STEP_BYTES <= place->segment->populated ||
+        place->segment->populated >= place->limit)
+        return;
+    shm_segment_populate(
+        place->segment, place->position, end + 2 * POPULATE_STEP_BYTES, place->limit);
+    map_spare(view, place->seq + 1);
+}
+
+/* Outside the lock: room before it is needed. */
 static void
 look_ahead(struct shm_partition *view, const struct place *place, size_t bytes)
 {
     size_t end = place->position + bytes;
-    if (end + POPULATE_STEP_BYTES > place->segment->populated &&
-        place->segment->populated < place->limit) {
-        shm_segment_populate(
-            place->segment, place->position, end + 2 * POPULATE_STEP_BYTES, place->limit);
-        map_spare(view, place->seq + 1);
-    }
     uint32_t segment = atomic_load_explicit(&view->control->segment_bytes, memory_order_relaxed);
     if (place->limit - end < RESERVE_WANTED_BYTES && place->limit < segment &&
         atomic_load_explicit(&view->control->reserve_wanted, memory_order_relaxed) == 0)
         kick(view);
+}
+
+/* A store into a mapped page needs a fault for each new page and one after each flush, and makes
+ * the kernel write all of a large folio; pwrite() needs neither and makes it write the blocks that
+ * changed. So a batch that will be flushed, and one that is worth a system call, goes that way. */
+static bool
+goes_by_write(
+    const struct shm_control *control, const struct append_batch *batch, const struct place *place)
+{
+    const uint32_t mask = SHM_FLAG_FLUSH_ON_ACK | SHM_FLAG_MEMORY;
+    uint32_t flags = atomic_load_explicit(&control->flags, memory_order_relaxed);
+    return place->segment->by_write &&
+           (batch->size_bytes >= WRITE_BYTES_MIN ||
+               (batch->flush && (flags & mask) == SHM_FLAG_FLUSH_ON_ACK));
+}
+
+/* Sets in the header at `head`, whose batch goes on at `rest`, what the log assigns. */
+static void
+assign(const struct shm_control *control, const struct append_batch *batch, uint8_t *head,
+    const uint8_t *rest, struct append_result *result)
+{
+    batch_patch(head, result->base_offset,
+        atomic_load_explicit(&control->leader_epoch, memory_order_relaxed));
+    if (!(atomic_load_explicit(&control->flags, memory_order_relaxed) & SHM_FLAG_LOG_APPEND_TIME))
+        return;
+    result->log_append_time_ms = clock_wall_ms();
+    batch_stamp_log_append_parts(
+        head, rest, batch->size_bytes - BATCH_HEADER_BYTES, result->log_append_time_ms);
+}
+
+static int
+copy_batch(const struct shm_control *control, const struct append_batch *batch,
+    const struct place *place, struct append_result *result)
+{
+    uint8_t *bytes = place->segment->bytes + place->position;
+    memcpy(bytes, batch->bytes, batch->size_bytes);
+    assign(control, batch, bytes, bytes + BATCH_HEADER_BYTES, result);
+    return 0;
+}
+
+/* Room was reserved, so that a short write is a failure of the disk or of a limit. */
+static int
+write_batch(const struct shm_control *control, const struct append_batch *batch,
+    const struct place *place, struct append_result *result)
+{
+    uint8_t head[BATCH_HEADER_BYTES];
+    uint8_t *rest = (uint8_t *)(uintptr_t)batch->bytes + sizeof head; /* iovec knows no const */
+    memcpy(head, batch->bytes, sizeof head);
+    assign(control, batch, head, rest, result);
+    struct iovec parts[] = {{head, sizeof head}, {rest, batch->size_bytes - sizeof head}};
+    errno = ENOSPC;
+    if (pwritev(place->segment->fd, parts, 2, place->position) != (ssize_t)batch->size_bytes)
+        return err_sys(errno, "write %zu bytes into a segment", batch->size_bytes);
+    return 0;
 }
 
 int
@@ -304,21 +368,18 @@ shm_append(struct shm_partition *view, const struct append_batch *batch, int64_t
         rc = enter(view, batch->size_bytes, false, deadline_ns, &place);
     if (rc != 0)
         return rc;
-    uint8_t *bytes = place.segment->bytes + place.position;
-    memcpy(bytes, batch->bytes, batch->size_bytes);
-    batch_patch(bytes, place.base_offset,
-        atomic_load_explicit(&control->leader_epoch, memory_order_relaxed));
-    result->base_offset = place.base_offset;
-    result->log_append_time_ms = -1;
-    if (atomic_load_explicit(&control->flags, memory_order_relaxed) & SHM_FLAG_LOG_APPEND_TIME) {
-        result->log_append_time_ms = clock_wall_ms();
-        batch_stamp_log_append(bytes, batch->size_bytes, result->log_append_time_ms);
-    }
-    rc = publish(view, &place, batch->size_bytes, batch->offsets);
+    *result = (struct append_result){.base_offset = place.base_offset, .log_append_time_ms = -1};
+    bool write = goes_by_write(control, batch, &place);
+    rc = write ? write_batch(control, batch, &place, result)
+               : copy_batch(control, batch, &place, result);
+    if (rc == 0)
+        rc = publish(view, &place, batch->size_bytes, batch->offsets);
     shm_unlock(&control->append_lock);
     if (rc != 0)
         return rc;
     shm_wake(view);
+    if (!write)
+        bring_in(view, &place, batch->size_bytes);
     look_ahead(view, &place, batch->size_bytes);
     return APPEND_DONE;
 }
@@ -367,6 +428,7 @@ shm_loan_commit(struct shm_partition *view, struct append_loan *loan, uint32_t o
     if (rc != 0)
         return rc;
     shm_wake(view);
+    bring_in(view, &place, loan->size_bytes);
     look_ahead(view, &place, loan->size_bytes);
     return 0;
 }

@@ -18,6 +18,7 @@ struct append_batch {
     const void *bytes; /* a complete RecordBatch v2; borrowed, not changed */
     size_t size_bytes; /* at least BATCH_HEADER_BYTES */
     uint32_t offsets;  /* lastOffsetDelta + 1 */
+    bool flush;        /* shm_flush() follows: chooses the way that is cheaper to flush */
 };
 
 /** What an append tells. */
@@ -31,7 +32,8 @@ struct append_result {
  * LogAppendTime also the time and the CRC. Rolls to the spare segment when the active one is full.
  *
  * Outcomes above; failures: MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, PARTITION_OFFLINE,
- * UNKNOWN_TOPIC_OR_PARTITION (deleted), CORRUPT_MESSAGE (the page is damaged), or the source's.
+ * UNKNOWN_TOPIC_OR_PARTITION (deleted), CORRUPT_MESSAGE (the page is damaged), DISK_FULL or
+ * KAFKA_STORAGE_ERROR (pwrite() failed; nothing was published), or the source's.
  * Thread: one at a time per view. Blocks: for the lock until `deadline_ns` (CLOCK_MONOTONIC).
  */
 int shm_append(struct shm_partition *view, const struct append_batch *batch, int64_t deadline_ns,

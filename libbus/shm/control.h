@@ -96,7 +96,11 @@ struct shm_control {
     _Atomic int64_t durable_offset; /* every offset below is on stable storage */
     _Atomic uint32_t durable_seq;   /* those who wait for a flush sleep here */
     _Atomic uint32_t flush_lock;
-    uint8_t unused5[48];
+    _Atomic uint32_t flush_turn; /* flushes that have begun, by whoever holds flush_lock */
+    uint8_t unused5[4];
+    _Atomic int64_t flush_expected; /* the end that the log will have when all those whom the last
+                                       flush woke have appended again; a guess */
+    uint8_t unused8[32];
 
     /* Watermarks: written by busd. */
     _Atomic int64_t high_watermark;

@@ -8,13 +8,17 @@
 #include "shm/wait.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
     TURN_MS = 20,     /* a wait is cut, since the one who flushes may have died */
+    QUIET_NS = 30000, /* who was woken and has not appended by then is not waited for */
+    GATHER_NS = 150000,
     BYPASS_MS = 2000, /* a flush that takes longer is done again by those who wait */
 };
 
@@ -100,50 +104,120 @@ sync_segments(struct shm_partition *view, int64_t durable, const struct shm_tail
     return 0;
 }
 
+/* Those whom the last flush woke come back with their next batches at once, often. To let them join
+ * this flush makes groups twice as large: else they would be the next, while these are on disk. */
+static void
+gather(const struct shm_partition *view)
+{
+    struct shm_tail tail;
+    int64_t seen = -1, now_ns = clock_mono_ns();
+    int64_t quiet_ns = now_ns, until_ns = now_ns + GATHER_NS;
+    int64_t expected = atomic_load_explicit(&view->control->flush_expected, memory_order_relaxed);
+    while (
+        now_ns < until_ns && shm_partition_tail(view, &tail) == 0 && tail.end_offset < expected) {
+        if (tail.end_offset != seen)
+            quiet_ns = now_ns + QUIET_NS;
+        else if (now_ns >= quiet_ns)
+            break;
+        seen = tail.end_offset;
+        sched_yield();
+        now_ns = clock_mono_ns();
+    }
+}
+
+/* The bit of the futex on which those sleep whom this flush will serve. */
+static uint32_t
+bit_of(uint32_t turn)
+{
+    return UINT32_C(1) << turn % 32;
+}
+
 /* One flush, up to the tail. The state is looked at behind it: what a source gave after the end of
  * the generation may be another segment, and what failed for somebody else may have succeeded here
  * only because the pages were gone. */
 static int
-flush_now(struct shm_partition *view, int64_t offset)
+flush_now(struct shm_partition *view, int64_t offset, struct shm_tail *tail)
 {
-    struct shm_tail tail;
-    int rc = shm_partition_tail(view, &tail);
+    int rc = shm_partition_tail(view, tail);
     if (rc < 0)
         return rc;
-    if (tail.end_offset < offset)
+    if (tail->end_offset < offset)
         return err_set(BUS_ERR_OFFSET_OUT_OF_RANGE,
             "the log ends at offset %lld, before the records that are to be flushed, up to %lld",
-            (long long)tail.end_offset, (long long)offset);
-    rc = sync_segments(view, shm_durable_offset(view), &tail);
+            (long long)tail->end_offset, (long long)offset);
+    rc = sync_segments(view, shm_durable_offset(view), tail);
     if (rc == 0)
         rc = check_state(view->control);
     if (rc == 0)
-        raise_durable(view, tail.end_offset);
+        raise_durable(view, tail->end_offset);
     return rc;
 }
 
-/* One flush under the lock, or beside one that takes too long. Those who wait are woken behind the
- * unlock: one of them finds the lock free and flushes what came meanwhile. */
-static int
-flush_and_tell(struct shm_partition *view, int64_t offset, bool locked)
+/* Wakes those who slept until the end of flush number `turn`, and of those who came meanwhile one,
+ * who will find the lock free and flush for them. Returns how many had been waiting. */
+static long
+wake_served(struct shm_control *control, uint32_t turn)
 {
-    int rc = flush_now(view, offset);
-    if (locked)
-        shm_unlock(&view->control->flush_lock);
+    _Atomic uint32_t *word = &control->durable_seq;
+    /* Release: pairs with the acquire in shm_flush(). */
+    atomic_fetch_add_explicit(word, 1, memory_order_release);
+    long served = syscall(SYS_futex, word, FUTEX_WAKE_BITSET, INT_MAX, NULL, NULL, bit_of(turn));
+    syscall(SYS_futex, word, FUTEX_WAKE_BITSET, 1, NULL, NULL, bit_of(turn + 1));
+    return served;
+}
+
+/* One flush under the lock. */
+static int
+flush_locked(struct shm_partition *view, int64_t offset)
+{
+    struct shm_control *control = view->control;
+    struct shm_tail tail, later;
+    gather(view);
+    int64_t before = shm_durable_offset(view);
+    /* Seq_cst: who read the number before it grew had appended before, and the look at the tail
+     * that follows sees that. Where a processor lets that look overtake, somebody sleeps for
+     * TURN_MS. */
+    uint32_t turn = atomic_fetch_add_explicit(&control->flush_turn, 1, memory_order_seq_cst) + 1;
+    int rc = flush_now(view, offset, &tail);
+    shm_unlock(&control->flush_lock);
+    long served = wake_served(control, turn);
+    bool again = rc == 0 && served > 0 && shm_partition_tail(view, &later) == 0;
+    atomic_store_explicit(&control->flush_expected,
+        again ? later.end_offset + (tail.end_offset - before) : 0, memory_order_relaxed);
+    shm_wake(view);
+    return rc;
+}
+
+/* One flush without the lock, beside one that takes too long. */
+static int
+flush_beside(struct shm_partition *view, int64_t offset)
+{
+    struct shm_tail tail;
+    int rc = flush_now(view, offset, &tail);
     wait_word_wake(&view->control->durable_seq);
     shm_wake(view);
     return rc;
 }
 
 static void
-sleep_until_flushed(struct shm_partition *view, uint32_t seen, int64_t deadline_ns)
+sleep_until_flushed(struct shm_partition *view, uint32_t seen, uint32_t turn, int64_t deadline_ns)
 {
     int64_t until_ns = clock_mono_ns() + TURN_MS * INT64_C(1000000);
     if (deadline_ns < until_ns)
         until_ns = deadline_ns;
     struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
     syscall(SYS_futex, &view->control->durable_seq, FUTEX_WAIT_BITSET, seen, &until, NULL,
-        FUTEX_BITSET_MATCH_ANY);
+        bit_of(turn));
+}
+
+/* Whoever was woken to begin the next flush and does not begin it wakes another one. */
+static int
+leave(struct shm_control *control, uint32_t turn, int outcome)
+{
+    /* Relaxed: at worst somebody is woken in vain, or sleeps until the end of his TURN_MS. */
+    if (atomic_load_explicit(&control->flush_turn, memory_order_relaxed) == turn - 1)
+        syscall(SYS_futex, &control->durable_seq, FUTEX_WAKE_BITSET, 1, NULL, NULL, bit_of(turn));
+    return outcome;
 }
 
 int
@@ -153,11 +227,14 @@ shm_flush(struct shm_partition *view, int64_t offset, int64_t deadline_ns)
     if (atomic_load_explicit(&control->flags, memory_order_relaxed) & SHM_FLAG_MEMORY)
         return FLUSH_DONE;
     int64_t bypass_ns = clock_mono_ns() + BYPASS_MS * INT64_C(1000000);
+    uint32_t slept = 0; /* until the end of this flush; 0: not at all */
     for (;;) {
-        /* Acquire: pairs with wait_word_wake(); noted before the look at the offset. */
+        /* Acquire: pairs with wake_served(); noted before the look at the offset. */
         uint32_t seen = atomic_load_explicit(&control->durable_seq, memory_order_acquire);
+        /* The next flush to begin takes in what we appended. Seq_cst: see flush_locked(). */
+        uint32_t turn = atomic_load_explicit(&control->flush_turn, memory_order_seq_cst) + 1;
         if (shm_durable_offset(view) >= offset)
-            return FLUSH_DONE;
+            return slept ? leave(control, slept, FLUSH_DONE) : FLUSH_DONE;
         int rc = check_state(control);
         if (rc != 0)
             return rc;
@@ -165,12 +242,13 @@ shm_flush(struct shm_partition *view, int64_t offset, int64_t deadline_ns)
         bool locked = lock == SHM_LOCK_TAKEN || lock == SHM_LOCK_OWNER_DIED;
         int64_t now_ns = clock_mono_ns();
         if (locked || lock == SHM_LOCK_NESTED || now_ns >= bypass_ns) {
-            rc = flush_and_tell(view, offset, locked);
+            rc = locked ? flush_locked(view, offset) : flush_beside(view, offset);
             if (rc != 0 || shm_durable_offset(view) >= offset)
                 return rc;
         }
         if (now_ns >= deadline_ns)
-            return FLUSH_TIMED_OUT;
-        sleep_until_flushed(view, seen, deadline_ns);
+            return slept ? leave(control, slept, FLUSH_TIMED_OUT) : FLUSH_TIMED_OUT;
+        sleep_until_flushed(view, seen, turn, deadline_ns);
+        slept = turn;
     }
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { PAGE_BYTES = 4096 };
@@ -31,6 +32,14 @@ map(struct shm_segment *segment)
     return rc;
 }
 
+/* Beyond RLIMIT_FSIZE pwrite() does not only fail: the kernel sends SIGXFSZ. */
+static bool
+is_within_limit(size_t capacity)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && capacity <= limit.rlim_cur;
+}
+
 int
 shm_segment_open(int fd, size_t capacity, bool writable, struct shm_segment **segment)
 {
@@ -45,7 +54,8 @@ shm_segment_open(int fd, size_t capacity, bool writable, struct shm_segment **se
         .capacity = (capacity + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1),
         .fd = fd,
         .references = 1,
-        .writable = writable};
+        .writable = writable,
+        .by_write = writable && is_within_limit(capacity)};
     int rc = map(fresh);
     if (rc < 0) {
         close(fd);

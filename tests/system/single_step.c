@@ -77,6 +77,15 @@ victim_append(const struct append_batch *batch)
     *told = shm_append(&view, batch, INT64_MAX, &result);
 }
 
+/* The way that goes through pwrite(). */
+static void
+victim_write(const struct append_batch *batch)
+{
+    struct append_batch flushed = *batch;
+    flushed.flush = true;
+    victim_append(&flushed);
+}
+
 static void
 victim_roll(const struct append_batch *batch)
 {
@@ -197,7 +206,7 @@ static void
 set_up(void)
 {
     struct shm_fixture_options options = {
-        .segment_bytes = SEGMENT_BYTES, .max_message_bytes = 4096};
+        .flags = SHM_FLAG_FLUSH_ON_ACK, .segment_bytes = SEGMENT_BYTES, .max_message_bytes = 4096};
     ours = theirs = 0;
     if (shm_fixture_init(&fixture, &options) < 0 || shm_fixture_view(&fixture, true, &view) < 0 ||
         builder_init(&builder, 4096, 4096) < 0)
@@ -346,10 +355,12 @@ main(void)
         fail("set-up", 0);
     overtake_at_every_instruction();
     kill_at_every_instruction("append", victim_append);
+    kill_at_every_instruction("append by pwrite", victim_write);
     kill_at_every_instruction("roll and append", victim_roll_and_append);
     kill_at_every_instruction("loan and commit", victim_loan);
     kill_at_every_instruction("flush", victim_flush);
     evict_at_every_instruction("append", victim_append);
+    evict_at_every_instruction("append by pwrite", victim_write);
     evict_at_every_instruction("roll", victim_roll);
     evict_at_every_instruction("loan and commit", victim_loan);
     return 0;

@@ -233,7 +233,8 @@ static int
 append_direct(struct shm_partition *view, struct append_result *result)
 {
     struct bytes batch = world_batch(&builder, 3, w.wall_ms, 0);
-    struct append_batch append = {batch.data, (size_t)batch.len, 3};
+    struct append_batch append = {
+        .bytes = batch.data, .size_bytes = (size_t)batch.len, .offsets = 3};
     return shm_append(view, &append, clock_mono_ns() + INT64_C(10000000000), result);
 }
 

@@ -462,7 +462,8 @@ test_direct_producer_wakes(void)
         a.wait_ms = 5000; /* of a clock that stands still */
         CU_ASSERT_EQUAL(ask(&a), API_PARKED);
         struct bytes batch = world_batch(&builder, 1, 1, 0);
-        struct append_batch append = {batch.data, (size_t)batch.len, 1};
+        struct append_batch append = {
+            .bytes = batch.data, .size_bytes = (size_t)batch.len, .offsets = 1};
         CU_ASSERT_EQUAL(
             shm_append(&view, &append, clock_mono_ns() + INT64_C(10000000000), &result), 0);
         world_await(&w, 0);
