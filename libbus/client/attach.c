@@ -317,13 +317,12 @@ map_view(struct attachment *attachment, struct conn_reply *reply)
 }
 
 static void
-forget_topic(struct attachment *attachment, bool tell)
+forget_topic(struct attachment *attachment)
 {
     if (!attachment->known)
         return;
     attachment->known = false;
-    bool last = bus_use_end(attachment->bus, &attachment->topic_id, attachment->partition);
-    if (!last || !tell)
+    if (!bus_use_end(attachment->bus, &attachment->topic_id, attachment->partition))
         return;
     struct detach_partition_request request = {
         .topic_id = attachment->topic_id, .partition = attachment->partition};
@@ -344,7 +343,7 @@ note_topic(struct attachment *attachment, const struct uuid *topic_id)
     if (rc < 0)
         return rc;
     forget_asked(attachment);
-    forget_topic(attachment, true);
+    forget_topic(attachment);
     attachment->topic_id = *topic_id;
     attachment->known = true;
     return 0;
@@ -433,5 +432,5 @@ attach_fini(struct attachment *attachment)
     attachment->mapped = false;
     close_fd(&attachment->kick_fd);
     close_fd(&attachment->lock_fd);
-    forget_topic(attachment, true);
+    forget_topic(attachment);
 }

@@ -6,6 +6,7 @@
 #include "client/metadata.h"
 #include "client/offsets.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -262,5 +263,7 @@ bus_poll(struct bus_consumer *consumer, struct bus_record *records, int max, int
 void
 bus_wakeup(struct bus_consumer *consumer)
 {
+    int errnum = errno; /* of what a signal interrupted */
     wait_word_wake(&consumer->wake);
+    errno = errnum;
 }

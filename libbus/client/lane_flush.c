@@ -8,7 +8,7 @@
 #include <time.h>
 
 enum {
-    RENEW_WAIT_MS = 500, /* for busd's answer, while the old view would do */
+    RENEW_WAIT_MS = 500, /* for busd's answer, while the old view would do; and between two tries */
     PAUSE_MS = 5,        /* between two tries while busd is away */
 };
 
@@ -17,6 +17,17 @@ forbidden(const struct lane *lane)
 {
     return err_set(BUS_ERR_TOPIC_AUTHORIZATION_FAILED,
         "the permission to write %s directly was taken away", lane->topic->name);
+}
+
+/* Makes a restarted busd know the view, which serves on if that fails. */
+static void
+refresh(struct attachment *flusher)
+{
+    if (!attach_stale(flusher) || clock_mono_ns() < flusher->retry_ns)
+        return;
+    int64_t deadline_ns = clock_mono_ns() + RENEW_WAIT_MS * INT64_C(1000000);
+    if (attach_renew(flusher, 0, deadline_ns) < 0)
+        flusher->retry_ns = clock_mono_ns() + RENEW_WAIT_MS * INT64_C(1000000);
 }
 
 /* Brings the flusher's view to where the lane's is: offsets mean something else in the log of a
@@ -29,12 +40,11 @@ follow(struct lane *lane, unsigned flags, int64_t deadline_ns)
     /* Acquire: pairs with the release in lane.c's view(). */
     uint32_t views = atomic_load_explicit(&lane->views, memory_order_acquire);
     bool behind = !flusher->mapped || lane->flusher_views != views;
-    if (!behind && !attach_stale(flusher))
+    if (!behind) {
+        refresh(flusher);
         return 0;
-    int rc = behind ? attach_renew(flusher, flags, deadline_ns)
-                    : attach_renew(flusher, 0, clock_mono_ns() + RENEW_WAIT_MS * INT64_C(1000000));
-    if (!behind)
-        return 0;
+    }
+    int rc = attach_renew(flusher, flags, deadline_ns);
     if (rc == ATTACH_MEDIATED)
         return forbidden(lane);
     if (rc >= 0)
