@@ -111,7 +111,7 @@ struct group_rules {
     int64_t session_min_ms, session_max_ms;
     int64_t size_max;   /* members of one group */
     int64_t groups_max; /* groups in memory */
-    int64_t bytes_max;  /* of all members */
+    int64_t bytes_max;  /* of all groups and members */
 };
 
 /** The answer to a JoinGroup; borrowed. */
@@ -158,7 +158,7 @@ struct groups {
     size_t timer_count;
     size_t timer_capacity; /* at least `count` */
     int64_t late_ms; /* how long busd itself had stopped: its clients' time does not count it */
-    int64_t bytes;   /* charged for members */
+    int64_t bytes;   /* charged for groups and members */
     uint64_t last_save;
 };
 

@@ -38,11 +38,21 @@ tell_generation(const struct joining *j, struct group_member *member, bool lists
 
 /* ---- limits --------------------------------------------------------------------------------- */
 
+/** Who the one who joins is, or whose place it takes; NULL for a newcomer. */
+static const struct group_member *
+present_member(const struct group *group, const struct group_join *join)
+{
+    const struct group_member *member = group_member_find(group, join->member_id);
+    if (!member && join->instance_id)
+        member = group_instance_find(group, join->instance_id);
+    return member;
+}
+
 /** Whether there is room for the one who joins. While members are joining those count who have. */
 static bool
 has_room(const struct joining *j)
 {
-    const struct group_member *member = group_member_find(j->group, j->join->member_id);
+    const struct group_member *member = present_member(j->group, j->join);
     int64_t size_max = j->groups->rules.size_max;
     if (j->group->state == GROUP_EMPTY)
         return true;
@@ -56,12 +66,10 @@ static bool
 fits_memory(const struct joining *j)
 {
     const struct group *group = groups_find(j->groups, j->join->group_id);
-    const struct group_member *member = group ? group_member_find(group, j->join->member_id) : NULL;
+    const struct group_member *member = group ? present_member(group, j->join) : NULL;
     int64_t more = 0;
     for (int32_t i = 0; i < j->join->protocol_count; i++)
         more += j->join->protocols[i].metadata.len;
-    if (group && !member && j->join->instance_id)
-        member = group_instance_find(group, j->join->instance_id);
     for (int32_t i = 0; member && i < member->protocol_count; i++)
         more -= member->protocols[i].metadata.len;
     return (member && more <= 0) || j->groups->bytes + more < j->groups->rules.bytes_max;

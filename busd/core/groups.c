@@ -103,6 +103,12 @@ grow_timers(struct groups *groups)
     return true;
 }
 
+static int64_t
+own_bytes(const struct group *group)
+{
+    return (int64_t)(sizeof *group + strlen(group->id) + 1);
+}
+
 struct group *
 groups_add(struct groups *groups, const char *id)
 {
@@ -122,6 +128,7 @@ groups_add(struct groups *groups, const char *id)
     group->next = *bucket;
     *bucket = group;
     groups->count++;
+    groups->bytes += own_bytes(group);
     return group;
 }
 
@@ -138,6 +145,7 @@ groups_remove(struct groups *groups, struct group *group)
         link = &(*link)->next;
     *link = group->next;
     groups->count--;
+    groups->bytes -= own_bytes(group);
     free(group->id);
     free(group->protocol_type);
     free(group->protocol);

@@ -187,6 +187,14 @@ test_size(void)
     CU_ASSERT_EQUAL(w.clients[0].error, 0);
     CU_ASSERT_EQUAL(gw_group(&w)->member_count, 2);
     gw_fini(&w);
+    gw_init(&w);
+    w.groups.rules.size_max = 1;
+    w.clients[0].instance_id = "i";
+    gw_stable(&w, 1);
+    w.clients[0].id[0] = '\0'; /* a static member takes its own place */
+    gw_join(&w, 0, "range");
+    CU_ASSERT_EQUAL(w.clients[0].error, 0);
+    gw_fini(&w);
 }
 
 static void

@@ -59,7 +59,7 @@ static void
 check_group(const struct sim *s, const struct group *group)
 {
     int32_t members = 0, joined = 0;
-    int64_t bytes = 0;
+    int64_t bytes = (int64_t)(sizeof *group + strlen(group->id) + 1);
     bool leads = false;
     for (const struct group_member *m = group->first; m; m = m->next) {
         check_member(group, m);
