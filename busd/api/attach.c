@@ -17,9 +17,23 @@ attach_find(const struct api_peer *peer, const uint8_t *topic_id, int32_t partit
     return a;
 }
 
+/** Topics that were deleted count no more, though the client has not let go of them. */
+static void
+end_deleted(struct api_peer *peer)
+{
+    for (struct api_attachment *a = peer->attachments, *next; a; a = next) {
+        next = a->next;
+        if (!logs_alive(a->log))
+            attach_end(peer, a);
+    }
+}
+
 static int
 charge(struct api_peer *peer)
 {
+    if (peer->attachment_count >= API_ATTACHMENTS_MAX ||
+        (peer->quota && !quota_has(peer->quota, QUOTA_ATTACHED, 1)))
+        end_deleted(peer);
     if (peer->attachment_count >= API_ATTACHMENTS_MAX)
         return err_set(BUS_ERR_LIMIT_REACHED,
             "%s has %d partitions attached on one connection: open another one", peer->name,

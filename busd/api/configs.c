@@ -77,7 +77,8 @@ fill_config(struct api_request *r, const struct settings *settings, unsigned row
 static bool
 is_wanted(const struct describe_configs_request_resource *wanted, const char *name)
 {
-    if (wanted->configuration_keys_count < 0)
+    /* Kafka takes an empty list for all of them too, and old clients rely on it. */
+    if (wanted->configuration_keys_count <= 0)
         return true;
     for (int32_t i = 0; i < wanted->configuration_keys_count; i++)
         if (strcmp(wanted->configuration_keys[i], name) == 0)

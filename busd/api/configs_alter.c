@@ -5,6 +5,7 @@
 #include "api/peer.h"
 #include "api/resource.h"
 #include "api/table.h"
+#include "api/twice.h"
 #include "base/err.h"
 
 #include <string.h>
@@ -57,6 +58,25 @@ add(struct change_list *changes, const char *name, const char *value, enum setti
     return 0;
 }
 
+/* ---- resources that are named twice ---------------------------------------------------------- */
+
+static const char *
+name_of(struct api_request *r, int8_t type, const char *name)
+{
+    return arena_format(&r->arena, "%d:%s", type, name);
+}
+
+static int
+check_once(struct api_request *r, int8_t type, const char *name)
+{
+    const char *full = name_of(r, type, name);
+    if (!full)
+        return -BUS_ERR_NO_MEMORY;
+    if (!twice_has(r->state, full))
+        return 0;
+    return err_set(BUS_ERR_INVALID_REQUEST, "the request names \"%s\" twice", name);
+}
+
 /* ---- IncrementalAlterConfigs ---------------------------------------------------------------- */
 
 static int
@@ -95,6 +115,8 @@ alter_by_increments(
     struct change_list changes;
     int rc = peer_check_admin(r, "change settings");
     if (rc == 0)
+        rc = check_once(r, wanted->resource_type, wanted->resource_name);
+    if (rc == 0)
         rc = resource_find(r, wanted->resource_type, wanted->resource_name, &resource);
     if (rc == 0)
         rc = list_increments(r, wanted, &changes);
@@ -109,8 +131,15 @@ handle_incremental_alter_configs(struct api_request *r)
     out->responses_count = request->resources_count;
     out->responses = wire_array(&incremental_alter_configs_response_response_schema, &r->arena,
         (size_t)request->resources_count);
-    if (!out->responses)
+    struct twice *twice = arena_alloc(&r->arena, sizeof *twice);
+    if (!twice || !out->responses ||
+        twice_init(twice, &r->arena, (size_t)request->resources_count) < 0)
         return -BUS_ERR_NO_MEMORY;
+    for (int32_t i = 0; i < request->resources_count; i++)
+        twice_add(twice,
+            name_of(r, request->resources[i].resource_type, request->resources[i].resource_name));
+    twice_sort(twice);
+    r->state = twice;
     for (int32_t i = 0; i < request->resources_count; i++) {
         int rc = alter_by_increments(r, &request->resources[i]);
         out->responses[i] = (struct incremental_alter_configs_response_response){
@@ -185,6 +214,8 @@ replace(struct api_request *r, const struct alter_configs_request_resource *want
     struct change_list changes;
     int rc = peer_check_admin(r, "change settings");
     if (rc == 0)
+        rc = check_once(r, wanted->resource_type, wanted->resource_name);
+    if (rc == 0)
         rc = resource_find(r, wanted->resource_type, wanted->resource_name, &resource);
     if (rc == 0)
         rc = list_replacement(r, resource.settings, wanted, &changes);
@@ -199,8 +230,15 @@ handle_alter_configs(struct api_request *r)
     out->responses_count = request->resources_count;
     out->responses = wire_array(
         &alter_configs_response_response_schema, &r->arena, (size_t)request->resources_count);
-    if (!out->responses)
+    struct twice *twice = arena_alloc(&r->arena, sizeof *twice);
+    if (!twice || !out->responses ||
+        twice_init(twice, &r->arena, (size_t)request->resources_count) < 0)
         return -BUS_ERR_NO_MEMORY;
+    for (int32_t i = 0; i < request->resources_count; i++)
+        twice_add(twice,
+            name_of(r, request->resources[i].resource_type, request->resources[i].resource_name));
+    twice_sort(twice);
+    r->state = twice;
     for (int32_t i = 0; i < request->resources_count; i++) {
         int rc = replace(r, &request->resources[i]);
         out->responses[i] = (struct alter_configs_response_response){

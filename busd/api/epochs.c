@@ -50,7 +50,10 @@ handle_offset_for_leader_epoch(struct api_request *r)
         &offset_for_leader_epoch_response_topic_schema, &r->arena, (size_t)request->topics_count);
     if (!out->topics)
         return -BUS_ERR_NO_MEMORY;
-    int rc = 0;
+    size_t count = 0;
+    for (int32_t i = 0; i < request->topics_count; i++)
+        count += (size_t)request->topics[i].partitions_count;
+    int rc = peer_check_count(r, count);
     for (int32_t i = 0; i < request->topics_count && rc == 0; i++)
         rc = fill_topic(r, &request->topics[i], &out->topics[out->topics_count++]);
     return rc < 0 ? rc : HANDLED_DONE;

@@ -15,6 +15,7 @@ enum {
     FETCH_BYTES_MAX = 57671680, /* of records in one answer, as Kafka's fetch.max.bytes */
     FETCH_POLL_MS = 10,         /* between two looks at logs whose news nobody tells */
     FETCH_LOOK_MS = 250,        /* between two looks in any case */
+    ERROR_FROM_VERSION = 7,     /* of the whole answer */
     ZSTD_FROM_VERSION = 10,
     TOPIC_IDS_FROM_VERSION = 13,
 };
@@ -299,6 +300,9 @@ make_answer(struct api_request *r)
             return -BUS_ERR_NO_MEMORY;
         f->part_count += (size_t)topic->partitions_count;
     }
+    int rc = peer_check_count(r, f->part_count);
+    if (rc < 0)
+        return rc;
     f->starts = arena_array(&r->arena, f->part_count, sizeof *f->starts);
     f->waits = arena_array(&r->arena, f->part_count, sizeof(struct open_log *));
     return f->starts && f->waits ? 0 : -BUS_ERR_NO_MEMORY;
@@ -346,6 +350,8 @@ handle_fetch(struct api_request *r)
         return -BUS_ERR_NO_MEMORY;
     r->end = end_fetch;
     int rc = set_out(r);
+    if (rc < 0 && r->header.api_version < ERROR_FROM_VERSION)
+        return rc; /* it could not be told, and an empty answer would be believed */
     if (rc < 0) {
         out->error_code = peer_error(r, rc);
         return HANDLED_DONE;

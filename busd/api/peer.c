@@ -3,7 +3,10 @@
 #include "base/err.h"
 #include "base/trace.h"
 
-enum { TELL_EVERY_MS = 1000 }; /* clients try again and again */
+enum {
+    TELL_EVERY_MS = 1000, /* clients try again and again */
+    NAMED_FREELY = 1000,  /* partitions of a request, whether they exist or not */
+};
 
 /** Numbers of Kafka's AclOperation: bit positions in AuthorizedOperations. */
 enum {
@@ -183,6 +186,17 @@ peer_log(struct api_request *r, const struct cluster_topic *topic, int32_t parti
         return err_set(BUS_ERR_NOT_LEADER_OR_FOLLOWER, "topic %s partition %d is led by node %d",
             topic->name, partition, p->leader);
     return logs_get(&r->api->logs, topic, partition, log);
+}
+
+int
+peer_check_count(const struct api_request *r, size_t partitions)
+{
+    size_t most = NAMED_FREELY + 2 * (size_t)request_cluster(r)->partition_total;
+    if (partitions <= most)
+        return 0;
+    return err_set(BUS_ERR_INVALID_REQUEST,
+        "the request names %zu partitions, and there are %lld: name each of them once", partitions,
+        (long long)request_cluster(r)->partition_total);
 }
 
 int

@@ -54,6 +54,12 @@ int peer_log(struct api_request *r, const struct cluster_topic *topic, int32_t p
     struct open_log **log);
 
 /**
+ * Whether a request may name so many partitions: each is looked for, on disk at times, so one that
+ * names more than there are is refused. 0 or INVALID_REQUEST.
+ */
+int peer_check_count(const struct api_request *r, size_t partitions);
+
+/**
  * Compares the leader epoch that a client believes in (-1: it does not say) with the present one:
  * 0, -BUS_ERR_FENCED_LEADER_EPOCH or -BUS_ERR_UNKNOWN_LEADER_EPOCH.
  */

@@ -35,6 +35,7 @@ struct produce {
     struct produce_part *parts;
     size_t count;
     int64_t give_up_ms; /* when those who still wait are told that it took too long */
+    bool busy;          /* a lock was not free in this pass: no other one is waited for */
     bool copied;        /* the records were moved into the arena */
     bool failed;
 };
@@ -151,7 +152,7 @@ append_once(struct api_request *r, struct produce_part *part, struct open_log *l
     }
     if (rc != PRODUCERS_NEW)
         return rc < 0 ? rc : LOG_APPEND_BUSY;
-    rc = log_append(log->log, &batch, p->copied ? 0 : LOCK_PATIENCE_MS, result);
+    rc = log_append(log->log, &batch, p->copied || p->busy ? 0 : LOCK_PATIENCE_MS, result);
     if (rc == LOG_APPENDED && idempotent) {
         part->producer.base_offset = result->base_offset;
         part->producer.append_time_ms = result->log_append_time_ms;
@@ -167,9 +168,11 @@ append(struct api_request *r, struct produce_part *part)
     struct open_log *log;
     struct append_result result;
     struct log_bounds bounds;
+    struct produce *p = r->state;
     int rc = find_log(r, part, &log);
     if (rc == 0)
         rc = append_once(r, part, log, &result);
+    p->busy = p->busy || rc == LOG_APPEND_BUSY;
     if (rc < 0 || rc == LOG_APPEND_BUSY)
         return rc < 0 ? rc : 0;
     part->out->base_offset = result.base_offset;

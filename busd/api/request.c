@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { TURN_MS = 20 }; /* of a handler that can go on later */
+
 void
 api_answer_fini(struct api_answer *answer)
 {
@@ -23,6 +25,16 @@ int64_t
 request_now_ms(const struct api_request *r)
 {
     return r->api->wiring.ops->mono_ms(r->api->wiring.context);
+}
+
+bool
+request_yields(struct api_request *r, int64_t since_ms)
+{
+    int64_t now_ms = request_now_ms(r);
+    if (now_ms - since_ms < TURN_MS)
+        return false;
+    r->deadline_ms = now_ms;
+    return true;
 }
 
 int64_t

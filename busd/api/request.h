@@ -72,6 +72,12 @@ typedef int request_handler(struct api_request *r);
 /** The monotonic clock, ms. */
 int64_t request_now_ms(const struct api_request *r);
 
+/**
+ * Whether a handler that began at `since_ms` has kept the loop for long: then it parks the request,
+ * `wake` being set, and is called again when others had their turn.
+ */
+bool request_yields(struct api_request *r, int64_t since_ms);
+
 /** The wall clock, ms. */
 int64_t request_wall_ms(const struct api_request *r);
 

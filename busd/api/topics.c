@@ -5,19 +5,10 @@
 #include "api/peer.h"
 #include "api/placement.h"
 #include "api/table.h"
+#include "api/twice.h"
 #include "base/err.h"
 
 #include <string.h>
-
-/** Whether another row of the request names the same topic. */
-static bool
-is_named_twice(const struct create_topics_request *request, int32_t index)
-{
-    for (int32_t i = 0; i < request->topics_count; i++)
-        if (i != index && strcmp(request->topics[i].name, request->topics[index].name) == 0)
-            return true;
-    return false;
-}
 
 /* ---- names that are not free yet ------------------------------------------------------------ */
 
@@ -177,32 +168,61 @@ create(struct api_request *r, const struct create_topics_request_topic *wanted,
     return tell_settings(r, &command, out);
 }
 
-int
-handle_create_topics(struct api_request *r)
+static void
+create_row(struct api_request *r, const struct create_topics_request_topic *wanted,
+    struct create_topics_response_topic *out)
+{
+    out->name = wanted->name;
+    out->configs_count = -1;
+    int rc = peer_check_admin(r, "create topics");
+    if (rc == 0 && twice_has(r->state, wanted->name))
+        rc = err_set(BUS_ERR_INVALID_REQUEST, "the request names topic %s twice", wanted->name);
+    if (rc == 0)
+        rc = create(r, wanted, out);
+    out->error_code = peer_error(r, rc);
+    out->error_message = rc < 0 ? request_error_text(r) : NULL;
+    if (rc == -BUS_ERR_CLUSTER_AUTHORIZATION_FAILED)
+        out->topic_config_error_code = BUS_ERR_TOPIC_AUTHORIZATION_FAILED;
+}
+
+/** Each topic waits for the disk: many of them are made in several turns. */
+static int
+create_on(struct api_request *r)
 {
     const struct create_topics_request *request = r->message;
     struct create_topics_response *out = r->response;
-    if (peer_is_admin(r) && wait_for_names(r))
-        return HANDLED_PARKED;
-    out->topics =
-        wire_array(&create_topics_response_topic_schema, &r->arena, (size_t)request->topics_count);
-    if (!out->topics)
-        return -BUS_ERR_NO_MEMORY;
-    for (int32_t i = 0; i < request->topics_count; i++) {
-        struct create_topics_response_topic *topic = &out->topics[out->topics_count++];
-        topic->name = request->topics[i].name;
-        topic->configs_count = -1;
-        int rc = peer_check_admin(r, "create topics");
-        if (rc == 0 && is_named_twice(request, i))
-            rc = err_set(BUS_ERR_INVALID_REQUEST, "the request names topic %s twice", topic->name);
-        if (rc == 0)
-            rc = create(r, &request->topics[i], topic);
-        topic->error_code = peer_error(r, rc);
-        topic->error_message = rc < 0 ? request_error_text(r) : NULL;
-        if (rc == -BUS_ERR_CLUSTER_AUTHORIZATION_FAILED)
-            topic->topic_config_error_code = BUS_ERR_TOPIC_AUTHORIZATION_FAILED;
+    int64_t since_ms = request_now_ms(r);
+    r->wake = create_on;
+    while (out->topics_count < request->topics_count) {
+        create_row(r, &request->topics[out->topics_count], &out->topics[out->topics_count]);
+        out->topics_count++;
+        if (request_yields(r, since_ms))
+            return HANDLED_PARKED;
     }
     return HANDLED_DONE;
+}
+
+static int
+begin_create(struct api_request *r)
+{
+    const struct create_topics_request *request = r->message;
+    struct create_topics_response *out = r->response;
+    struct twice *twice = arena_alloc(&r->arena, sizeof *twice);
+    out->topics =
+        wire_array(&create_topics_response_topic_schema, &r->arena, (size_t)request->topics_count);
+    if (!twice || !out->topics || twice_init(twice, &r->arena, (size_t)request->topics_count) < 0)
+        return -BUS_ERR_NO_MEMORY;
+    for (int32_t i = 0; i < request->topics_count; i++)
+        twice_add(twice, request->topics[i].name);
+    twice_sort(twice);
+    r->state = twice;
+    return create_on(r);
+}
+
+int
+handle_create_topics(struct api_request *r)
+{
+    return peer_is_admin(r) && wait_for_names(r) ? HANDLED_PARKED : begin_create(r);
 }
 
 int
@@ -215,7 +235,10 @@ topics_create_plain(struct api_request *r, const char *name)
         .count = (int32_t)settings_int(&request_cluster(r)->settings, BROKER_NUM_PARTITIONS),
         .replicas = placement_choose(r),
     };
-    int rc = check_free(r, name);
+    int rc = cluster_name_internal(name)
+                 ? err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION,
+                       "topic %s belongs to busd, which makes it when it is needed", name)
+                 : check_free(r, name);
     if (rc == 0)
         rc = controller_new_id(&command.id);
     return rc == 0 ? controller_propose(controller, &command) : rc;

@@ -4,9 +4,12 @@
 #include "api/peer.h"
 #include "api/placement.h"
 #include "api/table.h"
+#include "api/twice.h"
 #include "base/err.h"
 
 #include <string.h>
+
+enum { DISABLED_FROM_VERSION = 3 }; /* clients know TOPIC_DELETION_DISABLED */
 
 /* ---- DeleteTopics --------------------------------------------------------------------------- */
 
@@ -18,8 +21,12 @@ find_to_delete(struct api_request *r, const char *name, const struct uuid *id,
     if (rc < 0)
         return rc;
     if (!settings_bool(&request_cluster(r)->settings, BROKER_DELETE_TOPIC_ENABLE))
-        return err_set(BUS_ERR_TOPIC_DELETION_DISABLED,
+        return err_set(r->header.api_version < DISABLED_FROM_VERSION
+                           ? BUS_ERR_INVALID_REQUEST
+                           : BUS_ERR_TOPIC_DELETION_DISABLED,
             "topics may not be deleted here: set delete.topic.enable=true");
+    if (twice_has(r->state, name))
+        return err_set(BUS_ERR_INVALID_REQUEST, "the request names topic %s twice", name);
     static const struct uuid none;
     bool has_id = memcmp(id, &none, sizeof none) != 0;
     if ((name != NULL) == has_id)
@@ -50,22 +57,47 @@ delete_one(struct api_request *r, struct delete_topics_response_topic *out, cons
     out->error_message = rc < 0 ? request_error_text(r) : NULL;
 }
 
+/** Each topic waits for the disk: many of them are deleted in several turns. */
+static int
+delete_on(struct api_request *r)
+{
+    static const struct uuid none;
+    const struct delete_topics_request *request = r->message;
+    struct delete_topics_response *out = r->response;
+    int64_t since_ms = request_now_ms(r);
+    int32_t count = request->topics_count + request->topic_names_count;
+    r->wake = delete_on;
+    while (out->responses_count < count) {
+        int32_t i = out->responses_count++;
+        if (i < request->topics_count)
+            delete_one(
+                r, &out->responses[i], request->topics[i].name, &request->topics[i].topic_id);
+        else
+            delete_one(
+                r, &out->responses[i], request->topic_names[i - request->topics_count], &none);
+        if (request_yields(r, since_ms))
+            return HANDLED_PARKED;
+    }
+    return HANDLED_DONE;
+}
+
 int
 handle_delete_topics(struct api_request *r)
 {
     const struct delete_topics_request *request = r->message;
     struct delete_topics_response *out = r->response;
     size_t count = (size_t)request->topics_count + (size_t)request->topic_names_count;
-    static const struct uuid none;
+    struct twice *twice = arena_alloc(&r->arena, sizeof *twice);
     out->responses = wire_array(&delete_topics_response_topic_schema, &r->arena, count);
-    if (!out->responses)
+    if (!twice || !out->responses || twice_init(twice, &r->arena, count) < 0)
         return -BUS_ERR_NO_MEMORY;
     for (int32_t i = 0; i < request->topics_count; i++)
-        delete_one(r, &out->responses[out->responses_count++], request->topics[i].name,
-            &request->topics[i].topic_id);
+        twice_add(twice, request->topics[i].name);
     for (int32_t i = 0; i < request->topic_names_count; i++)
-        delete_one(r, &out->responses[out->responses_count++], request->topic_names[i], &none);
-    return HANDLED_DONE;
+        twice_add(twice, request->topic_names[i]);
+    twice_sort(twice);
+    r->state = twice;
+    return delete_on(r);
 }
 
 /* ---- CreatePartitions ----------------------------------------------------------------------- */
@@ -89,15 +121,6 @@ check_assignments(const struct api_request *r, const struct create_partitions_re
     return 0;
 }
 
-static bool
-is_grown_twice(const struct create_partitions_request *request, int32_t index)
-{
-    for (int32_t i = 0; i < request->topics_count; i++)
-        if (i != index && strcmp(request->topics[i].name, request->topics[index].name) == 0)
-            return true;
-    return false;
-}
-
 static int
 grow(struct api_request *r, int32_t index)
 {
@@ -107,7 +130,7 @@ grow(struct api_request *r, int32_t index)
     int rc = peer_check_admin(r, "add partitions");
     if (rc < 0)
         return rc;
-    if (is_grown_twice(request, index))
+    if (twice_has(r->state, wanted->name))
         return err_set(BUS_ERR_INVALID_REQUEST, "the request names topic %s twice", wanted->name);
     const struct cluster_topic *topic = peer_topic(r, wanted->name);
     if (!topic)
@@ -129,21 +152,39 @@ grow(struct api_request *r, int32_t index)
                                   : controller_propose(controller, &command);
 }
 
+/** As create_on() of CreateTopics. */
+static int
+grow_on(struct api_request *r)
+{
+    const struct create_partitions_request *request = r->message;
+    struct create_partitions_response *out = r->response;
+    int64_t since_ms = request_now_ms(r);
+    r->wake = grow_on;
+    while (out->results_count < request->topics_count) {
+        int32_t i = out->results_count++;
+        int rc = grow(r, i);
+        out->results[i].name = request->topics[i].name;
+        out->results[i].error_code = peer_error(r, rc);
+        out->results[i].error_message = rc < 0 ? request_error_text(r) : NULL;
+        if (request_yields(r, since_ms))
+            return HANDLED_PARKED;
+    }
+    return HANDLED_DONE;
+}
+
 int
 handle_create_partitions(struct api_request *r)
 {
     const struct create_partitions_request *request = r->message;
     struct create_partitions_response *out = r->response;
+    struct twice *twice = arena_alloc(&r->arena, sizeof *twice);
     out->results = wire_array(
         &create_partitions_response_result_schema, &r->arena, (size_t)request->topics_count);
-    if (!out->results)
+    if (!twice || !out->results || twice_init(twice, &r->arena, (size_t)request->topics_count) < 0)
         return -BUS_ERR_NO_MEMORY;
-    for (int32_t i = 0; i < request->topics_count; i++) {
-        struct create_partitions_response_result *result = &out->results[out->results_count++];
-        result->name = request->topics[i].name;
-        int rc = grow(r, i);
-        result->error_code = peer_error(r, rc);
-        result->error_message = rc < 0 ? request_error_text(r) : NULL;
-    }
-    return HANDLED_DONE;
+    for (int32_t i = 0; i < request->topics_count; i++)
+        twice_add(twice, request->topics[i].name);
+    twice_sort(twice);
+    r->state = twice;
+    return grow_on(r);
 }

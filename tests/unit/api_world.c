@@ -20,7 +20,9 @@ int64_t world_lock_timeout_ms = 100;
 static int64_t
 mono_ms(void *context)
 {
-    return ((struct world *)context)->mono_ms;
+    struct world *w = context;
+    w->mono_ms += w->mono_step_ms;
+    return w->mono_ms;
 }
 
 static int64_t

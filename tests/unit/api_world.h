@@ -51,7 +51,8 @@ struct world {
     struct arena arena; /* what world_call() gives */
     struct world_peer peers[WORLD_PEERS];
     int64_t mono_ms, wall_ms;
-    int64_t armed_ms; /* what the api asked for */
+    int64_t mono_step_ms; /* how much time each look at the clock takes */
+    int64_t armed_ms;     /* what the api asked for */
     struct store_checkpoint checkpoints[WORLD_CHECKPOINTS];
     int checkpoint_count;
 };

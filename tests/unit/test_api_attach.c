@@ -276,6 +276,27 @@ test_deletion_ends_writers(void)
     tear_down();
 }
 
+/* Clients need not let go of what was deleted. */
+static void
+test_deleted_count_no_more(void)
+{
+    const char *name = "t";
+    struct delete_topics_request request = {.topic_names = &name, .topic_names_count = 1};
+    set_up(NULL);
+    quota_limit(&w.peers[0].quota, QUOTA_ATTACHED, 2);
+    for (int round = 0; round < 5; round++) {
+        CU_ASSERT_EQUAL(attach_to(0, "t", 0, READ)->error_code, 0);
+        CU_ASSERT_EQUAL(attach_to(0, "t", 1, READ)->error_code, 0);
+        world_call(&w, 0, API_DELETE_TOPICS, 5, &request);
+        world_topic(&w, "t", 3, NULL);
+    }
+    CU_ASSERT_EQUAL(attach_to(0, "t", 0, READ)->error_code, 0);
+    CU_ASSERT_EQUAL(attach_to(0, "t", 1, READ)->error_code, 0);
+    CU_ASSERT_EQUAL(attach_to(0, "t", 2, READ)->error_code, BUS_ERR_LIMIT_REACHED);
+    CU_ASSERT_EQUAL(w.peers[0].peer.attachment_count, 2);
+    tear_down();
+}
+
 static void
 test_kick_gives_room(void)
 {
@@ -425,6 +446,7 @@ static const struct unit_case cases[] = {
     {"detaches once for all", test_detaches},
     {"shares one log between writers in place and through busd", test_appends_in_place},
     {"ends the writers of a deleted topic", test_deletion_ends_writers},
+    {"deleted topics count no more", test_deleted_count_no_more},
     {"gives room after a kick", test_kick_gives_room},
     {"opens segments by offset and by number", test_opens_segments},
     {"refuses segments that are not there or not for the peer", test_refuses_segments},

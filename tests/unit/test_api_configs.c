@@ -47,6 +47,12 @@ test_describes_topic(void)
     for (int16_t version = 1; version <= 4; version++) {
         const struct describe_configs_response_result *all = describe(0, version, TOPIC, "t", NULL);
         CU_ASSERT_EQUAL(all->configs_count, (int32_t)setting_table_topic.count);
+        struct describe_configs_request_resource resource = {
+            .resource_type = TOPIC, .resource_name = "t"};
+        struct describe_configs_request none = {.resources = &resource, .resources_count = 1};
+        const struct describe_configs_response *answer =
+            world_call(&w, 0, API_DESCRIBE_CONFIGS, version, &none);
+        CU_ASSERT_EQUAL(answer->results[0].configs_count, (int32_t)setting_table_topic.count);
         const struct describe_configs_response_result_config *row =
             describe_one(version, TOPIC, "t", "retention.ms");
         CU_ASSERT_STRING_EQUAL(row->value, "5000");
@@ -164,6 +170,35 @@ test_alters_topic(void)
 }
 
 static void
+test_resources_twice(void)
+{
+    struct incremental_alter_configs_request_resource_config set = {
+        "retention.ms", SETTING_OP_SET, "1000"};
+    struct incremental_alter_configs_request_resource resources[] = {
+        {TOPIC, "t", &set, 1}, {TOPIC, "u", &set, 1}, {TOPIC, "t", &set, 1}};
+    struct incremental_alter_configs_request request = {resources, 3, false};
+    struct alter_configs_request_resource_config plain = {"retention.ms", "2000"};
+    struct alter_configs_request_resource whole[] = {
+        {TOPIC, "t", &plain, 1}, {TOPIC, "u", &plain, 1}, {TOPIC, "t", &plain, 1}};
+    struct alter_configs_request replace = {whole, 3, false};
+    world_init(&w);
+    world_topic(&w, "t", 1, NULL);
+    world_topic(&w, "u", 1, NULL);
+    const struct incremental_alter_configs_response *answer =
+        world_call(&w, 0, API_INCREMENTAL_ALTER_CONFIGS, 1, &request);
+    CU_ASSERT_EQUAL(answer->responses[0].error_code, BUS_ERR_INVALID_REQUEST);
+    CU_ASSERT_EQUAL(answer->responses[1].error_code, 0);
+    CU_ASSERT_EQUAL(answer->responses[2].error_code, BUS_ERR_INVALID_REQUEST);
+    CU_ASSERT_STRING_EQUAL(describe_one(4, TOPIC, "t", "retention.ms")->value, "604800000");
+    const struct alter_configs_response *replaced =
+        world_call(&w, 0, API_ALTER_CONFIGS, 2, &replace);
+    CU_ASSERT_EQUAL(replaced->responses[0].error_code, BUS_ERR_INVALID_REQUEST);
+    CU_ASSERT_EQUAL(replaced->responses[1].error_code, 0);
+    CU_ASSERT_STRING_EQUAL(describe_one(4, TOPIC, "u", "retention.ms")->value, "2000");
+    world_fini(&w);
+}
+
+static void
 test_reaches_open_logs(void)
 {
     struct batch_builder builder;
@@ -270,6 +305,7 @@ static const struct unit_case cases[] = {
     {"describes busd by its id and by no name", test_describes_busd},
     {"refuses to describe what is not there", test_describe_refuses},
     {"changes a topic by each operation", test_alters_topic},
+    {"changes no resource that is named twice", test_resources_twice},
     {"brings changes to open logs at once", test_reaches_open_logs},
     {"refuses changes that make no sense", test_alter_refuses},
     {"makes all changes of a resource or none", test_all_or_none},

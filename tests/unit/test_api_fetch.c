@@ -8,6 +8,7 @@
 #include "shm/append.h"
 #include "unit/api_world.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct world w;
@@ -249,6 +250,34 @@ test_refuses(void)
     tear_down();
 }
 
+/* Each partition named is looked for; nobody needs one a hundred thousand times. */
+static void
+test_too_many(void)
+{
+    enum { MANY = 100000 };
+    set_up();
+    struct fetch_request_topic_partition *parts = calloc(MANY, sizeof *parts);
+    struct list_offsets_request_topic_partition *places = calloc(MANY, sizeof *places);
+    CU_ASSERT_FATAL(parts && places);
+    for (int i = 0; i < MANY; i++)
+        parts[i].current_leader_epoch = places[i].current_leader_epoch = -1;
+    struct fetch_request_topic topic = {.topic = "t", .partitions = parts};
+    struct fetch_request request = {
+        .replica_id = -1, .session_epoch = -1, .topics = &topic, .topics_count = 1, .rack_id = ""};
+    topic.partitions_count = MANY;
+    CU_ASSERT_EQUAL(world_send(&w, 0, API_FETCH, 12, &request), -BUS_ERR_INVALID_REQUEST);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err_text(), "100000 partitions"));
+    topic.partitions_count = 900;
+    CU_ASSERT_EQUAL(world_send(&w, 0, API_FETCH, 12, &request), API_ANSWERED);
+    struct list_offsets_request_topic wanted = {
+        .name = "t", .partitions = places, .partitions_count = MANY};
+    struct list_offsets_request ask = {.replica_id = -1, .topics = &wanted, .topics_count = 1};
+    CU_ASSERT_EQUAL(world_send(&w, 0, API_LIST_OFFSETS, 7, &ask), -BUS_ERR_INVALID_REQUEST);
+    free(parts);
+    free(places);
+    tear_down();
+}
+
 static void
 test_whole_request_refused(void)
 {
@@ -264,6 +293,9 @@ test_whole_request_refused(void)
         .replica_id = -1, .isolation_level = 3, .session_epoch = -1, .rack_id = ""};
     answer = world_call(&w, 0, API_FETCH, 12, &request);
     CU_ASSERT_EQUAL(answer->error_code, BUS_ERR_INVALID_REQUEST);
+    /* Old versions have no room for such an error; "nothing there" would be a lie. */
+    CU_ASSERT_EQUAL(world_send(&w, 0, API_FETCH, 6, &request), -BUS_ERR_INVALID_REQUEST);
+    CU_ASSERT_EQUAL(w.peers[0].answers, 0);
     request.isolation_level = 0;
     request.max_wait_ms = 1000;
     request.min_bytes = 1;
@@ -525,6 +557,7 @@ static const struct unit_case cases[] = {
     {"leaves later partitions empty when nothing fits", test_later_partitions_stay_empty},
     {"refuses what is not there or not allowed, at once", test_refuses},
     {"refuses sessions, followers and unknown isolation", test_whole_request_refused},
+    {"refuses to look for more partitions than there are", test_too_many},
     {"tells a reader that its log was cut off", test_divergence},
     {"gives no zstd to clients that do not know it", test_zstd_for_old_clients},
     {"waits as long as it is told", test_times_out},

@@ -105,6 +105,8 @@ test_auto_create(void)
     CU_ASSERT_EQUAL(topic->error_code, 0);
     CU_ASSERT_EQUAL(topic->partitions_count, 3);
     CU_ASSERT_EQUAL(ask_one(0, 4, "n/w", no_id, true)->error_code, BUS_ERR_INVALID_TOPIC_EXCEPTION);
+    CU_ASSERT_EQUAL(ask_one(0, 4, "__consumer_offsets", no_id, true)->error_code,
+        BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION);
     world_fini(&w);
 }
 
@@ -364,7 +366,79 @@ test_delete_refuses(void)
     CU_ASSERT_EQUAL(drop(0, 6, "t", world_id(&w, "t"))->error_code, BUS_ERR_INVALID_REQUEST);
     CU_ASSERT_EQUAL(settings_set_named(&w.fixed, "delete.topic.enable", "false"), 0);
     CU_ASSERT_EQUAL(drop(0, 5, "t", no_id)->error_code, BUS_ERR_TOPIC_DELETION_DISABLED);
+    CU_ASSERT_EQUAL(drop(0, 2, "t", no_id)->error_code, BUS_ERR_INVALID_REQUEST);
     CU_ASSERT_PTR_NOT_NULL(cluster_topic(&w.controller.cluster, "t"));
+    world_fini(&w);
+}
+
+static void
+test_delete_twice(void)
+{
+    const char *names[] = {"t", "u", "t"};
+    struct delete_topics_request request = {.topic_names = names, .topic_names_count = 3};
+    world_init(&w);
+    world_topic(&w, "t", 1, NULL);
+    world_topic(&w, "u", 1, NULL);
+    const struct delete_topics_response *answer = world_call(&w, 0, API_DELETE_TOPICS, 5, &request);
+    CU_ASSERT_EQUAL_FATAL(answer->responses_count, 3);
+    CU_ASSERT_EQUAL(answer->responses[0].error_code, BUS_ERR_INVALID_REQUEST);
+    CU_ASSERT_EQUAL(answer->responses[1].error_code, 0);
+    CU_ASSERT_EQUAL(answer->responses[2].error_code, BUS_ERR_INVALID_REQUEST);
+    CU_ASSERT_PTR_NOT_NULL(cluster_topic(&w.controller.cluster, "t"));
+    CU_ASSERT_PTR_NULL(cluster_topic(&w.controller.cluster, "u"));
+    world_fini(&w);
+}
+
+/** Has the api look again until the request is answered; gives how often that was. */
+static int
+turns(int outcome)
+{
+    int count = 0;
+    for (; outcome == API_PARKED && w.peers[0].answers == 0 && count < 100; count++)
+        world_pass(&w, 1);
+    CU_ASSERT_EQUAL(w.peers[0].answers, 1);
+    return count;
+}
+
+/* What waits for the disk again and again lets others in between. */
+static void
+test_turns(void)
+{
+    enum { MANY = 5 };
+    static const char *const names[MANY] = {"a", "b", "c", "d", "e"};
+    struct create_topics_request_topic topics[MANY];
+    struct create_partitions_request_topic grown[MANY];
+    for (int i = 0; i < MANY; i++) {
+        topics[i] = (struct create_topics_request_topic){
+            .name = names[i], .num_partitions = 1, .replication_factor = 1};
+        grown[i] = (struct create_partitions_request_topic){
+            .name = names[i], .count = 2, .assignments_count = -1};
+    }
+    struct create_topics_request create = {.topics = topics, .topics_count = MANY};
+    struct create_partitions_request grow_all = {.topics = grown, .topics_count = MANY};
+    struct delete_topics_request drop_all = {
+        .topic_names = (const char **)names, .topic_names_count = MANY};
+    world_init(&w);
+    w.mono_step_ms = 20;
+    CU_ASSERT_EQUAL(turns(world_send(&w, 0, API_CREATE_TOPICS, 7, &create)), MANY);
+    const struct create_topics_response *created = world_answer(&w, 0);
+    CU_ASSERT_EQUAL(turns(world_send(&w, 0, API_CREATE_PARTITIONS, 3, &grow_all)), MANY);
+    const struct create_partitions_response *grew = world_answer(&w, 0);
+    CU_ASSERT_EQUAL(turns(world_send(&w, 0, API_DELETE_TOPICS, 5, &drop_all)), MANY);
+    const struct delete_topics_response *dropped = world_answer(&w, 0);
+    CU_ASSERT_EQUAL_FATAL(created->topics_count, MANY);
+    CU_ASSERT_EQUAL_FATAL(grew->results_count, MANY);
+    CU_ASSERT_EQUAL_FATAL(dropped->responses_count, MANY);
+    for (int i = 0; i < MANY; i++) {
+        CU_ASSERT_EQUAL(created->topics[i].error_code, 0);
+        CU_ASSERT_EQUAL(grew->results[i].error_code, 0);
+        CU_ASSERT_EQUAL(dropped->responses[i].error_code, 0);
+        CU_ASSERT_STRING_EQUAL(dropped->responses[i].name, names[i]);
+    }
+    CU_ASSERT_EQUAL(world_send(&w, 0, API_CREATE_TOPICS, 7, &create), API_PARKED);
+    api_peer_gone(w.api, &w.peers[0].peer);
+    CU_ASSERT_EQUAL(w.controller.cluster.topic_count, 1);
+    w.mono_step_ms = 0;
     world_fini(&w);
 }
 
@@ -468,6 +542,8 @@ static const struct unit_case cases[] = {
     {"lets administrators create and nobody else", test_admins_only},
     {"deletes by name and by id", test_delete},
     {"refuses to delete what it should not", test_delete_refuses},
+    {"deletes nothing that is named twice", test_delete_twice},
+    {"takes turns over many topics", test_turns},
     {"gives a topic a new id when it is created again", test_new_id_each_time},
     {"adds partitions in every version", test_grow},
     {"refuses to add partitions wrongly", test_grow_refuses},
