@@ -35,6 +35,7 @@ const struct handler_row handler_table[] = {
     {API_DETACH_PARTITION, handle_detach_partition},
     {API_REPORT_STALL, handle_report_stall},
     {API_DAEMON_STATUS, handle_daemon_status},
+    {API_COMPACT_TOPIC, handle_compact_topic},
 };
 
 const size_t handler_table_count = sizeof handler_table / sizeof handler_table[0];

@@ -22,6 +22,7 @@ request_handler *handler_find(int16_t key);
 request_handler handle_alter_configs;
 request_handler handle_api_versions;
 request_handler handle_attach_partition;
+request_handler handle_compact_topic;
 request_handler handle_create_partitions;
 request_handler handle_create_topics;
 request_handler handle_daemon_status;
