@@ -16,14 +16,14 @@
 struct region {
     _Atomic uintptr_t start;
     _Atomic size_t bytes;
-    volatile bool *_Atomic damaged;
+    _Atomic bool *_Atomic damaged;
 };
 
 /* A copy of a region. */
 struct mapping {
     uintptr_t start;
     size_t bytes;
-    volatile bool *damaged;
+    _Atomic bool *damaged;
 };
 
 enum { CHUNK_REGIONS = 256, CHUNKS_MAX = GUARD_REGIONS_MAX / CHUNK_REGIONS };
@@ -91,7 +91,8 @@ on_bus_error(int number, siginfo_t *info, void *context)
         errno = saved_errno;
         return;
     }
-    *mapping.damaged = true;
+    /* Relaxed: the pages are zeros for everybody, whether this is seen or not. */
+    atomic_store_explicit(mapping.damaged, true, memory_order_relaxed);
     /* The address is our own mapping, so the conversion gives back the pointer it came from. */
     void *zeros = mmap((void *)mapping.start, mapping.bytes, PROT_READ | PROT_WRITE,
         MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -146,7 +147,7 @@ free_region(void)
 }
 
 int
-guard_add(void *start, size_t bytes, volatile bool *damaged)
+guard_add(void *start, size_t bytes, _Atomic bool *damaged)
 {
     pthread_mutex_lock(&mutex);
     if (!installed)

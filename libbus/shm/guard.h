@@ -20,7 +20,7 @@ enum { GUARD_REGIONS_MAX = 65536 };
  * guard_remove(). The first call installs the handler. Returns 0 or -BUS_ERR_LIMIT_REACHED.
  * Thread: any.
  */
-int guard_add(void *start, size_t bytes, volatile bool *damaged);
+int guard_add(void *start, size_t bytes, _Atomic bool *damaged);
 
 /** Ends the watch; before munmap(). Thread: any. */
 void guard_remove(void *start);

@@ -28,7 +28,7 @@ page_check(int fd, bool is_bell, const char *what)
 
 /* Maps one page of `fd` under the guard. */
 static int
-page_map(int fd, bool writable, const char *what, volatile bool *damaged, void **page)
+page_map(int fd, bool writable, const char *what, _Atomic bool *damaged, void **page)
 {
     int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
     void *fresh = mmap(NULL, SHM_PAGE_BYTES, protection, MAP_SHARED, fd, 0);
@@ -89,7 +89,7 @@ shm_partition_fini(struct shm_partition *view)
 
 /* The guard knows where `damaged` of each page is. */
 static int
-page_move(void *page, volatile bool *damaged)
+page_move(void *page, _Atomic bool *damaged)
 {
     guard_remove(page);
     return guard_add(page, SHM_PAGE_BYTES, damaged);

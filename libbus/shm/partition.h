@@ -28,8 +28,8 @@ struct shm_partition {
     struct shm_control *control; /* const to readers: the mapping is read-only */
     struct shm_bell *bell;
     bool writable;                           /* control and segments are mapped for writing */
-    volatile bool damaged;                   /* set by the guard: the control page is lost */
-    volatile bool deaf;                      /* or the bell is: sleeps last until their bound */
+    _Atomic bool damaged;                    /* set by the guard: the control page is lost */
+    _Atomic bool deaf;                       /* or the bell is: sleeps last until their bound */
     struct shm_segment *segments[SHM_SLOTS]; /* slot → segment or NULL; a reference each */
     struct shm_source source;
 };

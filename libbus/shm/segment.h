@@ -21,8 +21,8 @@ struct shm_segment {
     int fd;              /* owned */
     int references;      /* owners in this process; guarded by the owner's lock */
     bool writable;
-    bool by_write;         /* pwrite() is possible too: no limit on file sizes is in its way */
-    volatile bool damaged; /* set by the guard when a page was missing */
+    bool by_write;        /* pwrite() is possible too: no limit on file sizes is in its way */
+    _Atomic bool damaged; /* set by the guard when a page was missing */
 };
 
 /**

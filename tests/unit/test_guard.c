@@ -27,7 +27,7 @@ static void
 test_truncated_file_reads_as_zeros(void)
 {
     int fd;
-    bool damaged = false;
+    _Atomic bool damaged = false;
     volatile char *bytes = map_file(&fd, 2 * PAGE);
     memset((void *)bytes, 'x', 2 * PAGE);
     CU_ASSERT_EQUAL(guard_add((void *)bytes, 2 * PAGE, &damaged), 0);
@@ -48,7 +48,7 @@ test_elsewhere_it_still_kills(void)
 {
     int fd, status = 0;
     volatile char *bytes = map_file(&fd, PAGE);
-    bool damaged = false;
+    _Atomic bool damaged = false;
     CU_ASSERT_EQUAL(guard_add((void *)bytes, PAGE, &damaged), 0);
     guard_remove((void *)bytes);
     CU_ASSERT_EQUAL(ftruncate(fd, 0), 0);
@@ -70,7 +70,8 @@ static void
 test_sent_signal_is_no_fault(void)
 {
     int fd, status = 0;
-    bool *damaged = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    _Atomic bool *damaged =
+        mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CU_ASSERT_PTR_NOT_EQUAL_FATAL(damaged, MAP_FAILED);
     void *bytes = map_file(&fd, PAGE);
     CU_ASSERT_EQUAL(guard_add(bytes, PAGE, damaged), 0);
@@ -96,7 +97,7 @@ test_many_regions(void)
 {
     enum { REGIONS = 1000 };
     static char places[REGIONS][16];
-    static bool damaged;
+    static _Atomic bool damaged;
     for (int i = 0; i < REGIONS; i++)
         CU_ASSERT_EQUAL(guard_add(places[i], sizeof places[i], &damaged), 0);
     for (int i = 0; i < REGIONS; i++)
