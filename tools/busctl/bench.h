@@ -104,6 +104,10 @@ int bench_floor_line(struct bench *bench, double *p50_ns);
 /** Bytes per second of memcpy() of blocks of this size into memory out of the cache. */
 int bench_floor_copy(struct bench *bench, size_t block_bytes, double *bytes_per_s);
 
+/** Touches so much memory, at most half of what is free, and gives it back: the kernel under a
+ * virtual machine takes free memory away, and to get it back costs ten times a first touch. */
+void bench_warm(int64_t bytes);
+
 struct bench_disk {
     double bytes_per_s;
     double p99_us; /* of fdatasync() */

@@ -72,6 +72,23 @@ bench_floor_line(struct bench *bench, double *p50_ns)
     return code;
 }
 
+void
+bench_warm(int64_t bytes)
+{
+    int64_t page = sysconf(_SC_PAGESIZE), free_pages = sysconf(_SC_AVPHYS_PAGES);
+    if (bytes > free_pages / 2 * page)
+        bytes = free_pages / 2 * page;
+    if (bytes <= 0)
+        return;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    uint8_t *area = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (area == MAP_FAILED)
+        return;
+    for (int64_t at = 0; at < bytes; at += page)
+        area[at] = 1;
+    munmap(area, (size_t)bytes);
+}
+
 int
 bench_floor_copy(struct bench *bench, size_t block_bytes, double *bytes_per_s)
 {

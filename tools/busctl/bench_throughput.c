@@ -13,7 +13,7 @@ enum {
     RECORD_OVERHEAD_BYTES = 24 /* more than a record's lengths and deltas take */
 };
 
-static const int64_t default_bytes = INT64_C(1) << 30; /* of values in a run */
+static const int64_t default_bytes = INT64_C(1) << 28; /* of values in a run */
 static const int64_t default_count_max = 10000000;
 
 struct throughput {
@@ -24,7 +24,7 @@ struct throughput {
 static const struct opt_row options[] = {
     {'s', "size", "BYTES", "of a value; default: 100", OPT_NOTHING},
     {'b', "batch", "N", "records of a batch; default: 1000, or what fits into 1 MiB", OPT_NOTHING},
-    {'n', "count", "N", "records of a run; default: 1 GiB, at most 10000000", OPT_NOTHING},
+    {'n', "count", "N", "records of a run; default: 256 MiB, at most 10000000", OPT_NOTHING},
     {'t', "seconds", "N", "send for so long instead", OPT_NOTHING},
     {'P', "producers", "N", "processes that send to the one partition; default: 1", OPT_NOTHING},
     {'R', "readers", "N", "processes that read it all; default: 1", OPT_NOTHING},
@@ -213,6 +213,7 @@ measure(struct throughput *throughput, double *rate)
     int count = (int)(bench->producers + bench->readers);
     struct team_options team_options = {
         .count = count, .cpus = bench_cpus(bench, count), .work = work, .context = throughput};
+    bench_warm(bench->count ? bench->count * (bench->size + RECORD_OVERHEAD_BYTES) : default_bytes);
     int code = bench_topic_open(bench, "throughput", &throughput->topic);
     if (code != CTL_OK)
         return code;
