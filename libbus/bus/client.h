@@ -68,9 +68,9 @@ struct bus;
  * $XDG_RUNTIME_DIR/shmbus/bus.sock, /tmp/shmbus-UID/bus.sock, /run/shmbus/bus.sock; as root
  * /run/shmbus/bus.sock first). `config` may be NULL and is copied. Fails with DAEMON_UNAVAILABLE
  * when nobody listens, PERMISSION, TIMED_OUT when busd does not answer, or UNSUPPORTED_VERSION.
- * When busd goes away later, the handle reconnects by itself with backoff between `reconnect.backoff.ms`
- * and `reconnect.backoff.max.ms`.
- * Thread: any. Blocks: for the connection, at most `socket.connection.setup.timeout.ms`.
+ * When busd goes away later, the handle reconnects by itself with backoff between
+ * `reconnect.backoff.ms` and `reconnect.backoff.max.ms`. Thread: any. Blocks: for the
+ * connection, at most `socket.connection.setup.timeout.ms`.
  */
 int bus_open(const struct bus_config *config, struct bus **bus);
 

@@ -63,9 +63,9 @@ void bus_consumer_close(struct bus_consumer **consumer);
 /**
  * Replaces what is assigned; count 0 assigns nothing. Fails with UNKNOWN_TOPIC_OR_PARTITION,
  * TOPIC_AUTHORIZATION_FAILED, LIMIT_REACHED (file descriptors), LAYOUT_VERSION (busd and library
- * are of different versions) or DAEMON_UNAVAILABLE, and then changes nothing. An offset outside the log
- * is a failure, OFFSET_OUT_OF_RANGE, with auto.offset.reset=none; else the first poll follows that
- * setting. Thread: owner. Blocks: up to `request.timeout.ms`.
+ * are of different versions) or DAEMON_UNAVAILABLE, and then changes nothing. An offset
+ * outside the log is a failure, OFFSET_OUT_OF_RANGE, with auto.offset.reset=none; else the first
+ * poll follows that setting. Thread: owner. Blocks: up to `request.timeout.ms`.
  */
 int bus_assign(
     struct bus_consumer *consumer, const struct bus_assignment *assignments, size_t count);

@@ -535,8 +535,7 @@ dispatch(struct lane *lane, struct send_waiter *waiter, struct bus_delivery *del
         return give_up(lane, rc, waiter);
     if (lane->mode != LANE_DIRECT || lane->unsent > 0)
         return queue(lane, bytes, size, waiter);
-    struct append_batch batch = {
-        .bytes = bytes,
+    struct append_batch batch = {.bytes = bytes,
         .size_bytes = size,
         .offsets = (uint32_t)builder_count(&lane->builder),
         .flush = lane_must_flush(lane)};

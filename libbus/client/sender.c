@@ -110,8 +110,7 @@ static int64_t
 append_head(struct parcel *parcel, int64_t now_ns)
 {
     struct lane *lane = parcel->lane;
-    struct append_batch batch = {
-        .bytes = parcel->bytes,
+    struct append_batch batch = {.bytes = parcel->bytes,
         .size_bytes = parcel->size,
         .offsets = parcel->records,
         .flush = lane_must_flush(lane)};
