@@ -46,7 +46,7 @@ take_option(struct bench *bench, struct opts *opts, int key)
     case 'P':
         return opts_number(opts, "--producers", 1, TEAM_MAX / 2, &bench->producers);
     case 'R':
-        return opts_number(opts, "--readers", 1, TEAM_MAX / 2, &bench->readers);
+        return opts_number(opts, "--readers", 0, TEAM_MAX / 2, &bench->readers);
     case 'r':
         return opts_number(opts, "--runs", 1, BENCH_RUNS_MAX, &bench->runs);
     case 'T':

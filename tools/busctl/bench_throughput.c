@@ -27,7 +27,7 @@ static const struct opt_row options[] = {
     {'n', "count", "N", "records of a run; default: 256 MiB, at most 10000000", OPT_NOTHING},
     {'t', "seconds", "N", "send for so long instead", OPT_NOTHING},
     {'P', "producers", "N", "processes that send to the one partition; default: 1", OPT_NOTHING},
-    {'R', "readers", "N", "processes that read it all; default: 1", OPT_NOTHING},
+    {'R', "readers", "N", "processes that read it all, 0: nobody does; default: 1", OPT_NOTHING},
     {'r', "runs", "N", "the figures are medians of so many runs; default: 5", OPT_NOTHING},
     {BENCH_PIN, "pin", "none|CPU,CPU",
         "CPUs for producers, then readers; default: as they come, if there is one for each",
@@ -194,7 +194,7 @@ evaluate(const struct bench *bench, const struct team *team, double *rate)
     int64_t start = INT64_MAX, end = 0, records = 0;
     for (int i = 0; i < team->count; i++) {
         const struct team_report *report = &team->shared->reports[i];
-        if (i >= bench->producers && report->end_ns > end)
+        if ((i >= bench->producers || bench->readers == 0) && report->end_ns > end)
             end = report->end_ns;
         if (i >= bench->producers)
             continue;
