@@ -4,7 +4,8 @@
  * here), checkpoints of partitions and the node's identity. Every value carries a CRC.
  *
  * Beside it lies meta/backup, a copy of identity and state that is replaced by rename after each
- * change. When the environment is gone it is made again from the backup.
+ * change. When the environment is gone it is made again from the backup. Checkpoints are not in it:
+ * they change every second, and all but the log start offset can be found in the logs.
  */
 #ifndef META_META_H
 #define META_META_H
