@@ -55,7 +55,8 @@ look(struct log *log, uint32_t generation)
 static int
 evict(struct log *log, uint32_t generation)
 {
-    pthread_mutex_lock(&log->service);
+    if (!log_service_try(log))
+        return LOG_STALL_WAIT;
     pthread_mutex_lock(&log->mutex);
     int rc = look(log, generation);
     if (rc == LOG_STALL_EVICTED) {
@@ -116,9 +117,9 @@ log_append(struct log *log, const struct append_batch *batch, int64_t timeout_ms
             return rc < 0 ? err_prefix(rc, "%s-%" PRId32, log->topic, log->options.partition)
                           : LOG_APPENDED;
         rooms++;
-        rc = log_make_room(log);
-        if (rc < 0)
-            return rc;
+        rc = log_try_room(log);
+        if (rc != 0)
+            return rc < 0 ? rc : LOG_APPEND_BUSY;
     }
     return err_set(BUS_ERR_DISK_FULL, "%s-%" PRId32 ": no room could be made in %s", log->topic,
         log->options.partition, log->folder);

@@ -88,8 +88,9 @@ void log_set_high_watermark(struct log *log, int64_t offset);
 /** Outcomes of log_append(). */
 enum log_append_outcome {
     LOG_APPENDED = 0,
-    LOG_APPEND_BUSY = 1, /* another writer holds the lock: call again in LOG_RETRY_MS; a holder
-                          * that makes no progress is evicted by such a call */
+    LOG_APPEND_BUSY = 1, /* another writer holds the lock, or the keeper makes room: call again in
+                          * LOG_RETRY_MS; a holder that makes no progress is evicted by such a
+                          * call */
 };
 
 enum { LOG_RETRY_MS = 10 };

@@ -147,6 +147,7 @@ struct log {
     bool disk_full;         /* told already */
     bool service_failed;    /* told already */
     int64_t pruned_ms;      /* the last look at what was set aside, monotonic; 0 none yet */
+    atomic_bool awaited;    /* somebody found `service` taken and comes back: be quick */
     atomic_bool unfinished; /* the keeper's last pass left work */
 
     uint32_t stall_owner; /* sample of the append lock; 0 none */
@@ -436,6 +437,16 @@ int epochs_note(struct log *log, int32_t epoch, int64_t offset);
 void epochs_cut(struct log *log, int64_t end_offset);
 
 /* ---- service.c, room.c, flush.c ------------------------------------------------------------- */
+
+/** Takes log->service if it is free. False: come back in LOG_RETRY_MS, its holder is told to hurry.
+ * For the loop thread, which must not wait for the disk that the keeper waits for. */
+bool log_service_try(struct log *log);
+
+/** Outcome of log_try_room(): the keeper is at work on the log; come back in LOG_RETRY_MS. */
+enum { LOG_ROOM_BUSY = 1 };
+
+/** log_make_room() for one who has to know when it is done. */
+int log_try_room(struct log *log);
 
 /** The keeper's work on one log. *more: there is work left. */
 int log_service(struct log *log, bool *more);

@@ -122,15 +122,22 @@ tell_offline(struct log *log, const struct shm_tail *tail)
     log->told_offline = offline;
 }
 
-/* As much as the time allows: others may wait for log->service. */
+static bool
+is_awaited(struct log *log)
+{
+    /* Relaxed: see log_service_try(). */
+    return atomic_load_explicit(&log->awaited, memory_order_relaxed);
+}
+
+/* As much as the time allows, and nothing at all while somebody waits for log->service. */
 static int
 follow(struct log *log, bool *more)
 {
     int64_t until_ns = clock_mono_ns() + FOLLOW_MS * INT64_C(1000000);
-    int rc;
-    do
+    int rc = 0;
+    *more = true;
+    while (rc == 0 && *more && !is_awaited(log) && clock_mono_ns() < until_ns)
         rc = log_follow(log, more);
-    while (rc == 0 && *more && clock_mono_ns() < until_ns);
     return rc;
 }
 
@@ -213,10 +220,20 @@ log_wants_service(struct log *log)
     return wants || clean_waits(log);
 }
 
-int
-log_make_room(struct log *log)
+bool
+log_service_try(struct log *log)
 {
-    pthread_mutex_lock(&log->service);
+    /* Relaxed: a hint to whoever has the lock; nothing depends on when it is seen. */
+    bool taken = pthread_mutex_trylock(&log->service) == 0;
+    atomic_store_explicit(&log->awaited, !taken, memory_order_relaxed);
+    return taken;
+}
+
+int
+log_try_room(struct log *log)
+{
+    if (!log_service_try(log))
+        return LOG_ROOM_BUSY;
     int rc = room_reserve(log, log->options.max_message_bytes);
     if (rc == 0)
         rc = room_spare(log);
@@ -235,4 +252,11 @@ log_make_room(struct log *log)
             log->topic, log->options.partition, log->folder);
     pthread_mutex_unlock(&log->mutex);
     return rc;
+}
+
+int
+log_make_room(struct log *log)
+{
+    int rc = log_try_room(log);
+    return rc < 0 ? rc : 0;
 }

@@ -52,7 +52,8 @@ void fixture_restart(struct store_fixture *fixture);
 /** As fixture_restart() after a reboot: shared memory is gone. */
 void fixture_reboot(struct store_fixture *fixture);
 
-/** Appends a batch of `records` records of `value_bytes` each, with this time; its base offset. */
+/** Appends a batch of `records` records of `value_bytes` each, with this time; its base offset, -1
+ * when the log is busy. */
 int64_t fixture_append(
     struct store_fixture *fixture, int records, size_t value_bytes, int64_t timestamp);
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "shm/flush.h"
+#include "store/private.h"
 #include "unit/store_fixture.h"
 #include "unit/unit.h"
 
@@ -273,6 +274,36 @@ test_nothing_to_set_aside(void)
     fixture_fini(&fixture);
 }
 
+/* The keeper is at work on the log, for as long as its disk likes: the thread that serves everybody
+ * does not wait for it. */
+static void
+test_keeper_at_work(void)
+{
+    struct store_fixture fixture;
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    CU_ASSERT_EQUAL(pthread_mutex_lock(&fixture.log->service), 0);
+    int64_t offset = 0;
+    for (int n = 0; n < 20 && offset == n; n++)
+        offset = fixture_append(&fixture, 1, 20000, 1) + 1;
+    CU_ASSERT_EQUAL(offset, 0);
+    CU_ASSERT_EQUAL(log_make_room(fixture.log), 0);
+    struct shm_control *control = fixture_control(&fixture);
+    uint32_t generation = fixture_bounds(&fixture).generation;
+    atomic_store(&control->append_lock, 1);
+    int64_t until_ms = clock_mono_ms() + 50;
+    int rc = LOG_STALL_WAIT;
+    while (rc == LOG_STALL_WAIT && clock_mono_ms() < until_ms)
+        rc = log_stalled(fixture.log, generation);
+    CU_ASSERT_EQUAL(rc, LOG_STALL_WAIT);
+    CU_ASSERT_EQUAL(pthread_mutex_unlock(&fixture.log->service), 0);
+    CU_ASSERT_EQUAL(log_stalled(fixture.log, generation), LOG_STALL_EVICTED);
+    munmap(control, SHM_PAGE_BYTES);
+    CU_ASSERT(fixture_append(&fixture, 1, 20000, 1) > 0);
+    fixture_serve(&fixture);
+    fixture_fini(&fixture);
+}
+
 static const struct unit_case cases[] = {
     {"a memory folder of somebody else is not entered", test_memory_folder_of_others},
     {"an object of somebody else is not used", test_objects_of_others},
@@ -282,6 +313,7 @@ static const struct unit_case cases[] = {
     {"what was set aside takes up bounded space", test_set_aside_by_size},
     {"what was set aside is not overwritten", test_set_aside_twice},
     {"a segment that was never used is not set aside", test_nothing_to_set_aside},
+    {"nobody waits for the keeper", test_keeper_at_work},
     {NULL, NULL},
 };
 
