@@ -426,7 +426,7 @@ test_api_table(void)
     }
     CU_ASSERT_PTR_NULL(api_find(-1));
     CU_ASSERT_PTR_NULL(api_find(4));
-    CU_ASSERT_PTR_NULL(api_find(1005));
+    CU_ASSERT_PTR_NULL(api_find(1006));
     CU_ASSERT_PTR_NULL(api_find(INT16_MAX));
     CU_ASSERT_STRING_EQUAL(api_find(API_METADATA)->name, "Metadata");
 }
