@@ -184,9 +184,12 @@ lane_open(struct lane *lane, unsigned flags, int64_t deadline_ns)
 {
     if (atomic_load_explicit(&lane->topic->producer->closing, memory_order_relaxed))
         return err_set(BUS_ERR_WRONG_STATE, "the producer is being closed");
+    int rc = identity_get(lane->topic->producer, flags, deadline_ns);
+    if (rc < 0)
+        return rc;
     if (settings(lane)->direct == SETTING_DIRECT_NEVER)
         return open_mediated(lane, flags, deadline_ns);
-    int rc = view(lane, flags, deadline_ns);
+    rc = view(lane, flags, deadline_ns);
     if (rc == -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION)
         topic_refresh(lane->topic, clock_mono_ns()); /* it may have been made anew, with fewer */
     if (rc < 0)
@@ -435,6 +438,7 @@ appended(struct lane *lane, const struct append_result *result, struct send_wait
     struct bus_delivery *delivery)
 {
     struct bus_producer *producer = lane->topic->producer;
+    identity_advance(lane);
     if (waiter) {
         *delivery = (struct bus_delivery){.partition = lane->partition,
             .offset = result->base_offset,
@@ -473,6 +477,7 @@ queue(struct lane *lane, const void *bytes, size_t size, struct send_waiter *wai
         return give_up(lane, err_no_memory(), waiter);
     }
     memcpy(copy, bytes, size);
+    identity_advance(lane);
     parcel_load(parcel, copy, size);
     parcel->waiter = waiter;
     sender_wake(lane, 0);
@@ -530,6 +535,7 @@ dispatch(struct lane *lane, struct send_waiter *waiter, struct bus_delivery *del
 {
     const void *bytes;
     size_t size;
+    identity_stamp(lane);
     int rc = builder_finish(&lane->builder, &bytes, &size);
     if (rc < 0)
         return give_up(lane, rc, waiter);

@@ -115,7 +115,8 @@ mediate_answered(struct parcel *parcel, int64_t now_ns)
         return;
     }
     parcel->attempts++;
-    if (is_final(parcel, rc, now_ns)) {
+    bool again = identity_may_retry(parcel, rc) && now_ns < parcel->deadline_ns;
+    if (!again && is_final(parcel, rc, now_ns)) {
         parcel_finish(parcel, rc);
         return;
     }

@@ -34,6 +34,11 @@ bus_producer_open(struct bus *bus, const struct bus_config *config, struct bus_p
         free(fresh);
         return err_prefix(rc, "compression.level");
     }
+    rc = identity_init(fresh);
+    if (rc < 0) {
+        free(fresh);
+        return rc;
+    }
     fresh->bus = bus;
     fresh->linger_ns = fresh->settings.linger_ms * 1000000;
     fresh->builder_options = BUILDER_OPTIONS_PLAIN;

@@ -62,6 +62,7 @@ struct parcel {
     int64_t deadline_ns;      /* delivery.timeout.ms */
     int64_t retry_ns;         /* not before */
     uint64_t call;            /* of the connection, while in flight */
+    bool unknown;             /* a try may have put it into the log: only busd can tell */
     bool answered;            /* under producer->lock: it is in `arrived` */
     struct conn_reply *reply; /* owned: busd's answer on its way to the sender */
     int rc;                   /* of the answer, then of the delivery */
@@ -76,6 +77,12 @@ struct parcel {
 struct parcel_list {
     struct parcel *head;
     struct parcel *tail;
+};
+
+enum identity_state {
+    IDENTITY_WANTED, /* to be fetched with the first lane */
+    IDENTITY_KNOWN,
+    IDENTITY_OFF, /* not wanted, or not to be had: batches have no numbers */
 };
 
 enum lane_mode {
@@ -102,6 +109,9 @@ struct lane {
     int in_flight;
     int64_t no_room_ns; /* since when the log has had no room for us; 0: it has */
     int64_t flush_end;  /* behind the last record of this lane that acks wants flushed; 0: none */
+    int32_t sequence;   /* of the next batch */
+    int16_t epoch;      /* of the producer's id in this partition */
+    bool renumber;      /* what waits gets new numbers once nothing is in flight */
     uint64_t created;   /* parcels */
 
     _Atomic uint32_t views; /* how often `attachment` came to another generation or topic */
@@ -141,6 +151,8 @@ struct bus_producer {
     struct builder_options builder_options;
     int64_t linger_ns;
     _Atomic size_t queued_bytes; /* that parcels are charged for */
+    _Atomic int identity;        /* enum identity_state */
+    int64_t producer_id;         /* once that is KNOWN; else -1 */
     _Atomic bool closing;        /* no lane opens any more */
 
     pthread_mutex_t lock; /* all below */
@@ -160,6 +172,31 @@ struct bus_producer {
     int first_error; /* since the last flush */
     char first_text[ERR_TEXT_BYTES_MAX];
 };
+
+/* ---- identity.c ---- */
+
+/** What the settings say of idempotence: 0 or INVALID_CONFIG. */
+int identity_init(struct bus_producer *producer);
+
+/** Sees to an id, if one is wanted. 0, or a failure as conn_call() with these flags. */
+int identity_get(struct bus_producer *producer, unsigned flags, int64_t deadline_ns);
+
+/** Whether batches are numbered. */
+bool identity_numbers(const struct lane *lane);
+
+/** Numbers the batch in the builder; before builder_finish(). Lock held. */
+void identity_stamp(struct lane *lane);
+
+/** The batch in the builder is in the log or in the queue: the next number is for the next. */
+void identity_advance(struct lane *lane);
+
+/** busd has refused the parcel, or its answer is lost: whether it may be sent again whatever the
+ * code says. Lock held. */
+bool identity_may_retry(struct parcel *parcel, int rc);
+
+/** Gives new numbers where they are due. False: not before what is in flight was answered. Lock
+ * held. */
+bool identity_settle(struct lane *lane);
 
 /* ---- topic.c ---- */
 

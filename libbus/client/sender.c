@@ -105,6 +105,23 @@ renew(struct parcel *parcel, int64_t now_ns)
     return now_ns;
 }
 
+/* The batch may be in the log already, which only busd can tell: it goes through the socket again,
+ * also where this lane could append it. */
+static int64_t
+ask_busd(struct parcel *parcel, int64_t now_ns)
+{
+    struct lane *lane = parcel->lane;
+    if (!identity_settle(lane))
+        return NEVER_NS;
+    int rc = mediate_start(parcel);
+    if (rc == 0)
+        return NEVER_NS;
+    if (bus_err_retriable(rc))
+        return try_later(parcel, now_ns, settings(lane)->retry_backoff_ms);
+    parcel_finish(parcel, rc);
+    return now_ns;
+}
+
 /* One try with the head of the queue. Returns when to go on: now, later, or never by itself. */
 static int64_t
 append_head(struct parcel *parcel, int64_t now_ns)
@@ -115,6 +132,8 @@ append_head(struct parcel *parcel, int64_t now_ns)
         .offsets = parcel->records,
         .flush = lane_must_flush(lane)};
     struct append_result result;
+    if (parcel->unknown)
+        return ask_busd(parcel, now_ns);
     int rc = lane_append(lane, &batch, &result);
     switch (rc) {
     case APPEND_DONE:
@@ -172,6 +191,8 @@ expire(struct lane *lane, int64_t now_ns)
 static int64_t
 mediate_queue(struct lane *lane, int64_t now_ns)
 {
+    if (!identity_settle(lane))
+        return NEVER_NS;
     for (struct parcel *parcel = lane->queue.head; parcel; parcel = parcel->next) {
         if (parcel->state != PARCEL_WAITING)
             continue;

@@ -228,6 +228,13 @@ answer_offsets(struct fake_busd *fake, const struct fake_request *request)
     fake_answer(request, &answer, NULL, 0);
 }
 
+static void
+answer_id(const struct fake_busd *fake, const struct fake_request *request)
+{
+    struct init_producer_id_response answer = {.producer_id = 1000 + fake->connections};
+    fake_answer(request, &answer, NULL, 0);
+}
+
 /* What has no meaning here is answered with nothing in it. */
 static void
 answer_empty(const struct fake_request *request)
@@ -266,6 +273,9 @@ answer(struct fake_busd *fake, const struct fake_request *request)
         break;
     case API_LIST_OFFSETS:
         answer_offsets(fake, request);
+        break;
+    case API_INIT_PRODUCER_ID:
+        answer_id(fake, request);
         break;
     default:
         answer_empty(request);

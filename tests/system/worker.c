@@ -3,6 +3,7 @@
  * checker.py can judge the history.
  *
  *   worker produce SOCKET TOPIC ID COUNT [name=value…]
+ *   worker stream  SOCKET TOPIC ID COUNT [name=value…]     as produce, but does not wait for each
  *   worker consume SOCKET TOPIC ID COUNT [name=value…]
  *   worker loan    SOCKET TOPIC ID 1     [name=value…]     takes a loan, tells, and waits for a
  *                                                          line on its input before it commits
@@ -183,6 +184,49 @@ produce(struct bus *bus)
         pause_between();
     }
     bus_producer_close(&producer, 10000);
+}
+
+/* ---- stream ---------------------------------------------------------------------------------- */
+
+static void
+on_delivered(void *context, void *opaque, const struct bus_delivery *delivery)
+{
+    long seq = (long)(intptr_t)opaque;
+    (void)context;
+    if (delivery->error < 0)
+        printf("fail %d %ld %s\n", options.id, seq, bus_err_name(delivery->error));
+    else
+        printf("ack %d %ld %d %" PRId64 "\n", options.id, seq, (int)delivery->partition,
+            delivery->offset);
+}
+
+static void
+stream(struct bus *bus)
+{
+    static char value[VALUE_BYTES_MAX];
+    struct bus_producer *producer;
+    struct bus_topic *topic;
+    if (bus_producer_open(bus, options.config, &producer) < 0 ||
+        bus_producer_topic(producer, options.topic, &topic) < 0)
+        die("open a producer");
+    bus_producer_on_delivery(producer, on_delivered, NULL);
+    for (long seq = 0; !stopping && (options.count == 0 || seq < options.count); seq++) {
+        char key[32];
+        size_t size = value_fill(value, seq);
+        int key_size = snprintf(key, sizeof key, "%d-%ld", options.id, seq % 17);
+        struct bus_message message = {.partition = (int32_t)options.partition,
+            .timestamp_ms = BUS_TIME_NOW,
+            .key = key,
+            .key_size = (size_t)key_size,
+            .value = value,
+            .value_size = size,
+            .opaque = (void *)(intptr_t)seq};
+        printf("send %d %ld\n", options.id, seq);
+        if (bus_send_async(topic, &message) < 0)
+            printf("fail %d %ld %s\n", options.id, seq, bus_error());
+        pause_between();
+    }
+    bus_producer_close(&producer, FLUSH_MS);
 }
 
 /* ---- script ---------------------------------------------------------------------------------- */
@@ -400,6 +444,8 @@ main(int argc, char **argv)
         die("open the bus");
     if (strcmp(argv[1], "produce") == 0)
         produce(bus);
+    else if (strcmp(argv[1], "stream") == 0)
+        stream(bus);
     else if (strcmp(argv[1], "loan") == 0)
         loan(bus);
     else if (strcmp(argv[1], "script") == 0)
