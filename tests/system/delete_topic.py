@@ -137,5 +137,4 @@ for name, rule in (
     tap.run(f"busd is killed {name}", killed, rule, False)
     tap.run(f"busd is killed {name}, and the name is used again", killed, rule, True)
 tap.run("its folder cannot be renamed for a while", tried_again, "before:rename@/deleted/:1+:EIO")
-tap.run("LMDB is full for a while", tried_again, "before:write@data.mdb:2+:ENOSPC")
 tap.done()
