@@ -37,6 +37,9 @@ grant(const struct api_request *r, const struct cluster_topic *topic, int8_t wan
     struct access access = peer_access(r, topic);
     bool direct = access.direct && r->peer->same_pids;
     *mediated = access.mediated && !direct;
+    if (wanted == ATTACH_WRITE && cluster_name_internal(topic->name))
+        return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION,
+            "topic %s belongs to busd: nobody else writes to it", topic->name);
     switch (wanted) {
     case ATTACH_WRITE:
         return direct ? ATTACH_WRITE : access.mediated ? ATTACH_NONE : peer_check_write(r, topic);

@@ -135,6 +135,11 @@ grow(struct api_request *r, int32_t index)
     const struct cluster_topic *topic = peer_topic(r, wanted->name);
     if (!topic)
         return -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    /* Groups belong to partitions by their number. */
+    if (cluster_name_internal(topic->name))
+        return err_set(BUS_ERR_INVALID_TOPIC_EXCEPTION,
+            "topic %s belongs to busd: the number of its partitions is fixed when it is made",
+            topic->name);
     if (wanted->count <= topic->partition_count)
         return err_set(BUS_ERR_INVALID_PARTITIONS,
             "topic %s has %d partitions already; their number can only grow, and %d was asked for",

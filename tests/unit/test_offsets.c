@@ -647,6 +647,25 @@ test_asked_retention(void)
     tear_down();
 }
 
+static void
+test_nobody_else(void)
+{
+    set_up();
+    commit("g", "t", 0, 1);
+    struct attach_partition_request attach = {
+        .topic_name = OFFSETS_TOPIC, .access = 2, .layout_version = SHM_LAYOUT_VERSION};
+    const struct attach_partition_response *attached =
+        world_call(&w, 0, API_ATTACH_PARTITION, 0, &attach);
+    CU_ASSERT_EQUAL(attached->error_code, BUS_ERR_INVALID_TOPIC_EXCEPTION);
+    struct create_partitions_request_topic more = {
+        .name = OFFSETS_TOPIC, .count = 9, .assignments_count = -1};
+    struct create_partitions_request grow = {&more, 1, 1000, false};
+    const struct create_partitions_response *grown =
+        world_call(&w, 2, API_CREATE_PARTITIONS, 2, &grow);
+    CU_ASSERT_EQUAL(grown->results[0].error_code, BUS_ERR_INVALID_TOPIC_EXCEPTION);
+    tear_down();
+}
+
 /* ---- trouble -------------------------------------------------------------------------------- */
 
 static void
@@ -864,6 +883,7 @@ static const struct unit_case cases[] = {
     {"groups without members expire", test_group_ages},
     {"a client asks for a retention", test_asked_retention},
     {"a held lock delays, and does not block", test_lock_held},
+    {"nobody else writes to the topic, or changes it", test_nobody_else},
     {"strange records are passed over", test_strange_records},
     {"random histories against a plain model", test_model},
     {NULL, NULL},
