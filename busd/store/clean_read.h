@@ -44,8 +44,9 @@ void clean_throttle(struct clean_job *job, size_t bytes);
 /** Whether the job should end at once. */
 bool clean_stopped(const struct clean_job *job);
 
-/** "00000000000000000042.log.clean" and the like. */
 enum { CLEAN_FILE_BYTES = 48 };
+
+/** "00000000000000000042.log.clean" and the like. */
 void clean_file_name(char name[CLEAN_FILE_BYTES], int64_t base_offset, const char *suffix);
 
 #endif

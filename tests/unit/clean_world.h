@@ -43,8 +43,10 @@ void clean_world_fini(struct clean_world *world);
 /** Opens the log, which must succeed. */
 void clean_world_open(struct clean_world *world);
 
-/** As fixture_restart() and fixture_reboot(), and opens the log again. */
+/** As fixture_restart(), and opens the log again. */
 void clean_world_restart(struct clean_world *world);
+
+/** As fixture_reboot(), and opens the log again. */
 void clean_world_reboot(struct clean_world *world);
 
 /** A random number below `below`. */
