@@ -6,8 +6,7 @@
 #include "unit/clean_world.h"
 #include "unit/unit.h"
 
-#include <stdio.h>
-#include <unistd.h>
+#include <sys/mman.h>
 
 /* A world that removes and does not compact, with `segments` closed segments. */
 static void
