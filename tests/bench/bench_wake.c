@@ -48,6 +48,13 @@ fail(const char *what)
     exit(1);
 }
 
+/* Long enough for the other side to fall asleep. */
+static void
+pause_a_little(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = PAUSE_US * 1000}, NULL);
+}
+
 static void
 pin(size_t cpu)
 {
@@ -82,7 +89,7 @@ floor_send(struct shared *shared, const char *socket)
 {
     (void)socket;
     for (int i = 0; i < ROUNDS; i++) {
-        usleep(PAUSE_US);
+        pause_a_little();
         atomic_store(&shared->sent_ns, now_ns());
         atomic_fetch_add(&shared->word, 1);
         syscall(SYS_futex, &shared->word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
@@ -141,7 +148,7 @@ bus_produce(struct shared *shared, const char *socket)
     while (!atomic_load(&shared->ready))
         sched_yield();
     for (int i = 0; i < ROUNDS; i++) {
-        usleep(PAUSE_US);
+        pause_a_little();
         atomic_store(&shared->sent_ns, now_ns());
         if (bus_send(to, &message, NULL) < 0)
             fail("send");
