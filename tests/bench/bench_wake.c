@@ -2,7 +2,7 @@
  *
  * How long a consumer that sleeps takes to get a record, from before the send to after the poll, in
  * microseconds; the floor beside it is a futex word with the same two processes. A process each for
- * both sides, on CPUs of their own, a pause between two records so that the other one sleeps.
+ * both sides, on CPUs of their own; each record is sent when the other side sleeps.
  *
  * bench_wake SOCKET
  */
@@ -11,7 +11,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,12 +21,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROUNDS = 500, RUNS = 5, PAUSE_US = 2000 };
+enum { ROUNDS = 500, RUNS = 5 };
 
 struct shared {
     _Atomic uint32_t word;
     _Atomic int64_t sent_ns;
-    _Atomic int ready;
+    _Atomic int waiter; /* the process, when it is ready */
     int64_t took_ns[ROUNDS];
 };
 
@@ -48,11 +47,19 @@ fail(const char *what)
     exit(1);
 }
 
-/* Long enough for the other side to fall asleep. */
+/* Returns when the other side sleeps. */
 static void
-pause_a_little(void)
+await_sleep(const struct shared *shared)
 {
-    nanosleep(&(struct timespec){.tv_nsec = PAUSE_US * 1000}, NULL);
+    char path[64], line[256], state = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)atomic_load(&shared->waiter));
+    while (state != 'S') {
+        FILE *file = fopen(path, "r");
+        if (!file || !fgets(line, sizeof line, file) || !strrchr(line, ')'))
+            exit(1);
+        state = strrchr(line, ')')[2];
+        fclose(file);
+    }
 }
 
 static void
@@ -77,6 +84,7 @@ static void
 floor_wait(struct shared *shared, const char *socket)
 {
     (void)socket;
+    atomic_store(&shared->waiter, getpid());
     for (uint32_t seen = 0; seen < ROUNDS; seen++) {
         while (atomic_load(&shared->word) == seen)
             syscall(SYS_futex, &shared->word, FUTEX_WAIT, seen, NULL, NULL, 0);
@@ -88,8 +96,10 @@ static void
 floor_send(struct shared *shared, const char *socket)
 {
     (void)socket;
+    while (!atomic_load(&shared->waiter))
+        sched_yield();
     for (int i = 0; i < ROUNDS; i++) {
-        pause_a_little();
+        await_sleep(shared);
         atomic_store(&shared->sent_ns, now_ns());
         atomic_fetch_add(&shared->word, 1);
         syscall(SYS_futex, &shared->word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
@@ -119,7 +129,7 @@ bus_wait(struct shared *shared, const char *socket)
     if (bus_consumer_open(bus, NULL, &consumer) < 0 || bus_assign(consumer, &assignment, 1) < 0 ||
         bus_poll(consumer, &record, 1, 0) < 0)
         fail("consume");
-    atomic_store(&shared->ready, 1);
+    atomic_store(&shared->waiter, getpid());
     for (int i = 0; i < ROUNDS; i++) {
         int got;
         while ((got = bus_poll(consumer, &record, 1, 1000)) == 0) {
@@ -145,10 +155,10 @@ bus_produce(struct shared *shared, const char *socket)
         bus_producer_topic(producer, topic, &to) < 0)
         fail("produce");
     bus_config_free(&config);
-    while (!atomic_load(&shared->ready))
+    while (!atomic_load(&shared->waiter))
         sched_yield();
     for (int i = 0; i < ROUNDS; i++) {
-        pause_a_little();
+        await_sleep(shared);
         atomic_store(&shared->sent_ns, now_ns());
         if (bus_send(to, &message, NULL) < 0)
             fail("send");
