@@ -271,6 +271,40 @@ def starts():
         fails(bus.busctl("consume", "-e", "-o", bad, "starts", check=False), 2, bad.lstrip("@"))
 
 
+def ranges():
+    create("ranges")
+    now = int(time.time() * 1000)
+    times = [now - 3 * HOUR_MS, now - 2 * HOUR_MS, now - HOUR_MS // 2, now]
+    script("ranges", [f"{ms} - {f'v{i}'.encode().hex()}" for i, ms in enumerate(times)])
+
+    def values(range_, *arguments):
+        # Without -e: a range ends by itself.
+        return [row["value"] for row in bus.json("consume", "-p", "0", "-o", range_, *arguments, "ranges")]
+
+    assert values("1:3") == ["v1", "v2"]
+    assert values("2:2") == [] and values("2:100") == ["v2", "v3"]
+    assert values("beginning:1") == ["v0"] and values("3:end") == ["v3"]
+    assert values("-3:-1") == ["v1", "v2"] and values("1:-1") == ["v1", "v2"]
+    assert values("@-1w:@-1h") == ["v0", "v1"]
+    assert values("@-2h30m:@-20m") == ["v1", "v2"]
+    assert values(f"@{times[0]}:@{times[2]}") == ["v0", "v1"], "the end does not belong to it"
+    assert values(f"@{times[1]}:@{now + HOUR_MS}") == ["v1", "v2", "v3"]
+    assert values("@-1m:@-1m") == []
+    stamps = [time.strftime("@%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000)) for ms in times]
+    assert values(f"{stamps[1]}:{stamps[2]}") == ["v1"], stamps
+    assert values("0:3", "-c", "1") == ["v0"]
+    bus.busctl("topic", "alter", "ranges", "-p", "2")
+    both = bus.json("consume", "-o", "@-1w:@-1h", "ranges")
+    assert [row["value"] for row in both] == ["v0", "v1"], "the other partition is empty"
+    text = bus.busctl("consume", "-p", "0", "-o", "beginning:2", "ranges").stdout
+    assert text == "v0\nv1\n", text
+    for bad in ("3:1", "-1:-3", "@-1h:@-2h", "end:1"):
+        done = bus.busctl("consume", "-o", bad, "ranges", check=False)
+        fails(done, 2, "ends at", "before its start")
+    for bad in ("1:", ":1", "1:2:3", "@-1h:@", "@-1h:5"):
+        fails(bus.busctl("consume", "-o", bad, "ranges", check=False), 2, "write")
+
+
 def outside():
     create("outside")
     bus.busctl("produce", "outside", stdin="a\nb\n")
@@ -682,6 +716,7 @@ with bus:
         ("produce --compression", compression),
         ("produce --strict and without", strict),
         ("consume -o", starts),
+        ("consume -o with a range", ranges),
         ("consume -o outside of the log", outside),
         ("consume -c without -e", count_without_exit),
         ("consume follows until it is interrupted", follow_until_interrupted),

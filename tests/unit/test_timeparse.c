@@ -149,6 +149,51 @@ test_refuses_starts(void)
         CU_ASSERT_EQUAL(start_parse(bad[i], NOON_MS, &start), -BUS_ERR_INVALID_FORMAT);
 }
 
+static void
+assert_range(const char *text, enum start_kind from, int64_t from_value, enum start_kind to,
+    int64_t to_value)
+{
+    struct range range = {.from.value = INT64_MIN, .to.value = INT64_MIN};
+    CU_ASSERT_EQUAL(range_parse(text, NOON_MS, &range), 0);
+    CU_ASSERT_TRUE(range.has_end);
+    CU_ASSERT_EQUAL(range.from.kind, from);
+    CU_ASSERT_EQUAL(range.from.value, from_value);
+    CU_ASSERT_EQUAL(range.to.kind, to);
+    CU_ASSERT_EQUAL(range.to.value, to_value);
+}
+
+static void
+test_ranges(void)
+{
+    zone_east();
+    assert_range("10:20", START_OFFSET, 10, START_OFFSET, 20);
+    assert_range("7:7", START_OFFSET, 7, START_OFFSET, 7);
+    assert_range("-9:-3", START_TAIL, 9, START_TAIL, 3);
+    assert_range("beginning:5", START_BEGINNING, 0, START_OFFSET, 5);
+    assert_range("5:end", START_OFFSET, 5, START_END, 0);
+    assert_range("5:@-1h", START_OFFSET, 5, START_TIME, NOON_MS - hour_ms);
+    assert_range("@-2h:@-1h", START_TIME, NOON_MS - 2 * hour_ms, START_TIME, NOON_MS - hour_ms);
+    assert_range("@13:00:@13:59:30", START_TIME, NOON_MS - hour_ms, START_TIME, NOON_MS - 30000);
+    assert_range("@2026-08-01T10:00:00Z:@2026-08-01T14:00:00+02:00", START_TIME,
+        NOON_MS - 2 * hour_ms, START_TIME, NOON_MS);
+    struct range range;
+    CU_ASSERT_EQUAL(range_parse("@13:00", NOON_MS, &range), 0);
+    CU_ASSERT_FALSE(range.has_end);
+    CU_ASSERT_EQUAL(range.from.value, NOON_MS - hour_ms);
+    zone_back();
+}
+
+static void
+test_refuses_ranges(void)
+{
+    static const char *const bad[] = {"", ":", "5:", ":5", "1:2:3", "@-1h:5", "@-1h:", "@-1h:@",
+        "@-1h:@x", "20:10", "-3:-9", "@-1h:@-2h", "end:5", "end:beginning", "@-1h:@-1h:@-1h",
+        "5:beginning"};
+    struct range range;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CU_ASSERT_EQUAL(range_parse(bad[i], NOON_MS, &range), -BUS_ERR_INVALID_FORMAT);
+}
+
 static const struct unit_case cases[] = {
     {"spans before now", test_spans},
     {"epochs in seconds and milliseconds", test_epochs},
@@ -158,6 +203,8 @@ static const struct unit_case cases[] = {
     {"refuses what is no time", test_refuses},
     {"starting points", test_starts},
     {"refuses what is no starting point", test_refuses_starts},
+    {"ranges", test_ranges},
+    {"refuses what is no range", test_refuses_ranges},
     {NULL, NULL},
 };
 

@@ -25,7 +25,7 @@ struct consume {
     const char *partitions; /* NULL: all */
     const char *format_text;
     struct format format;
-    struct start start;
+    struct range range;
     int64_t count; /* records to print; -1: no limit */
     bool exit_at_end;
     struct readings readings;
@@ -33,9 +33,10 @@ struct consume {
 };
 
 static const struct opt_row options[] = {
-    {'o', "offset", "beginning|end|N|-N|@TIME",
+    {'o', "offset", "beginning|end|N|-N|@TIME|FROM:TO",
         "where to begin: an offset, N records before the end, a time as in @14:00, @-1h or "
-        "@2026-08-01T14:00:00Z; default: beginning",
+        "@2026-08-01T14:00:00Z; default: beginning. FROM:TO, as in 10:20 or @-1h:@-30m, ends "
+        "before TO",
         OPT_NOTHING},
     {'p', "partition", "LIST", "partitions as in 0,2-5; default: all", OPT_NOTHING},
     {'c', "count", "COUNT", "end after so many records", OPT_NOTHING},
@@ -56,6 +57,7 @@ static const char *const examples[] = {
     "$0 consume -o end -f '%T %k: %s\\n' users",
     "$0 consume -o @-1h -c 10 -J logs",
     "$0 consume -o -5 -p 0 -e orders",
+    "$0 consume -o @-1h:@-30m logs",
     NULL,
 };
 
@@ -102,8 +104,10 @@ parse(struct opts *opts, struct consume *consume)
         return code;
     if (format_init(&consume->format, consume->format_text) < 0)
         return ctl_usage(opts->ctl, "-f: %s", bus_error());
-    if (start_parse(consume->start_text, clock_wall_ms(), &consume->start) < 0)
+    if (range_parse(consume->start_text, clock_wall_ms(), &consume->range) < 0)
         return ctl_usage(opts->ctl, "-o: %s", bus_error());
+    /* A range is what there is of it now. */
+    consume->exit_at_end |= consume->range.has_end;
     return CTL_OK;
 }
 
@@ -201,7 +205,7 @@ loop(struct ctl *ctl, struct consume *consume)
 static int
 run_open(struct ctl *ctl, struct consume *consume, struct bus *bus)
 {
-    int code = readings_init(ctl, bus, &consume->readings, consume->partitions, &consume->start);
+    int code = readings_init(ctl, bus, &consume->readings, consume->partitions, &consume->range);
     if (code != CTL_OK)
         return code;
     int rc = bus_consumer_open(bus, consume->config, &consume->consumer);
@@ -229,7 +233,7 @@ run(struct ctl *ctl, struct opts *opts)
     int code = parse(opts, &consume);
     if (code == CTL_OK)
         code = opts_config(opts, consume.config, "auto.offset.reset",
-            consume.start.kind == START_OFFSET ? "none" : "earliest");
+            consume.range.from.kind == START_OFFSET ? "none" : "earliest");
     if (code == CTL_OK)
         code = ctl_out(ctl);
     if (code == CTL_OK)

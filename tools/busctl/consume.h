@@ -12,7 +12,8 @@ struct reading {
     int32_t partition;
     bool done;      /* everything below `end` was seen */
     int64_t offset; /* where it begins */
-    int64_t end;    /* with -e: where it stops */
+    int64_t stop;   /* where the range asked for ends; INT64_MAX: it has no end */
+    int64_t end;    /* with -e or a range: where it stops */
 };
 
 struct readings {
@@ -24,15 +25,15 @@ struct readings {
 
 /**
  * Fills the partitions: those of `list` ("0,2-5"; NULL: all of the topic), with their offsets for
- * `start`. Exit code after telling; readings_fini() in any case.
+ * `range`. Exit code after telling; readings_fini() in any case.
  */
 int readings_init(struct ctl *ctl, struct bus *bus, struct readings *readings, const char *list,
-    const struct start *start);
+    const struct range *range);
 
 /** Releases the rows. */
 void readings_fini(struct readings *readings);
 
-/** Assigns them to the consumer, and notes the present ends. Exit code after telling. */
+/** Assigns them to the consumer, and notes where they stop. Exit code after telling. */
 int readings_assign(struct ctl *ctl, struct bus_consumer *consumer, struct readings *readings);
 
 /** The row of a partition that bus_poll() gave; NULL: none of ours. */

@@ -54,35 +54,49 @@ tail_offset(struct bus *bus, const char *topic, int32_t partition, int64_t count
     return 0;
 }
 
+/** The offset in one partition that a place stands for, or BUS_OFFSET_BEGINNING or _END. */
 static int
-find_offset(struct bus *bus, const char *topic, const struct start *start, struct reading *reading)
+find_offset(struct bus *bus, const char *topic, int32_t partition, const struct start *start,
+    int64_t *offset)
 {
     int rc = 0;
     switch (start->kind) {
     case START_BEGINNING:
-        reading->offset = BUS_OFFSET_BEGINNING;
+        *offset = BUS_OFFSET_BEGINNING;
         break;
     case START_END:
-        reading->offset = BUS_OFFSET_END;
+        *offset = BUS_OFFSET_END;
         break;
     case START_OFFSET:
-        reading->offset = start->value;
+        *offset = start->value;
         break;
     case START_TAIL:
-        rc = tail_offset(bus, topic, reading->partition, start->value, &reading->offset);
+        rc = tail_offset(bus, topic, partition, start->value, offset);
         break;
     case START_TIME:
-        rc = bus_offset_find(bus, topic, reading->partition, start->value, &reading->offset, NULL);
-        if (rc == 0 && reading->offset < 0)
-            reading->offset = BUS_OFFSET_END;
+        rc = bus_offset_find(bus, topic, partition, start->value, offset, NULL);
+        if (rc == 0 && *offset < 0)
+            *offset = BUS_OFFSET_END;
         break;
     }
     return rc;
 }
 
 static int
+find_range(struct bus *bus, const char *topic, const struct range *range, struct reading *reading)
+{
+    reading->stop = INT64_MAX;
+    int rc = find_offset(bus, topic, reading->partition, &range->from, &reading->offset);
+    if (rc == 0 && range->has_end)
+        rc = find_offset(bus, topic, reading->partition, &range->to, &reading->stop);
+    if (reading->stop == BUS_OFFSET_END)
+        reading->stop = INT64_MAX;
+    return rc;
+}
+
+static int
 fill(struct ctl *ctl, struct bus *bus, struct readings *readings, const bool *wanted,
-    int32_t partitions, const struct start *start)
+    int32_t partitions, const struct range *range)
 {
     readings->rows = calloc((size_t)partitions, sizeof *readings->rows);
     if (!readings->rows)
@@ -92,7 +106,7 @@ fill(struct ctl *ctl, struct bus *bus, struct readings *readings, const bool *wa
             continue;
         struct reading *reading = &readings->rows[readings->count++];
         reading->partition = i;
-        int rc = find_offset(bus, readings->topic, start, reading);
+        int rc = find_range(bus, readings->topic, range, reading);
         if (rc < 0)
             return ctl_fail_bus(ctl, rc, readings->topic);
     }
@@ -101,7 +115,7 @@ fill(struct ctl *ctl, struct bus *bus, struct readings *readings, const bool *wa
 
 int
 readings_init(struct ctl *ctl, struct bus *bus, struct readings *readings, const char *list,
-    const struct start *start)
+    const struct range *range)
 {
     struct bus_topics *topics;
     int rc = bus_topics_fetch(bus, readings->topic, &topics);
@@ -114,7 +128,7 @@ readings_init(struct ctl *ctl, struct bus *bus, struct readings *readings, const
         return ctl_no_memory(ctl);
     int code = parse_list(ctl, list, wanted, partitions);
     if (code == CTL_OK)
-        code = fill(ctl, bus, readings, wanted, partitions, start);
+        code = fill(ctl, bus, readings, wanted, partitions, range);
     free(wanted);
     return code;
 }
@@ -139,9 +153,12 @@ readings_assign(struct ctl *ctl, struct bus_consumer *consumer, struct readings 
             .offset = readings->rows[i].offset};
     int rc = bus_assign(consumer, assignments, readings->count);
     free(assignments);
-    for (size_t i = 0; i < readings->count && rc == 0; i++)
-        rc = bus_end_offset(
-            consumer, readings->topic, readings->rows[i].partition, &readings->rows[i].end);
+    for (size_t i = 0; i < readings->count && rc == 0; i++) {
+        struct reading *reading = &readings->rows[i];
+        rc = bus_end_offset(consumer, readings->topic, reading->partition, &reading->end);
+        if (reading->end > reading->stop)
+            reading->end = reading->stop;
+    }
     return rc < 0 ? ctl_fail_bus(ctl, rc, readings->topic) : CTL_OK;
 }
 

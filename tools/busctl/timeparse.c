@@ -5,7 +5,7 @@
 #include "busctl/number.h"
 
 #include <ctype.h>
-#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -238,4 +238,52 @@ start_parse(const char *text, int64_t now_ms, struct start *start)
     else
         *start = (struct start){.kind = START_OFFSET, .value = number};
     return 0;
+}
+
+/** Where TO begins in FROM:TO, or NULL. The ':' in times of day are those without '@' behind. */
+static const char *
+end_of(const char *text)
+{
+    const char *colon = text[0] == '@' ? strstr(text, ":@") : strchr(text, ':');
+    return colon ? colon + 1 : NULL;
+}
+
+/** Whether `to` is before `from` in every partition, whatever is in it. */
+static bool
+is_reversed(const struct start *from, const struct start *to)
+{
+    if (from->kind == START_END || to->kind == START_BEGINNING)
+        return from->kind != to->kind;
+    if (from->kind != to->kind)
+        return false;
+    return from->kind == START_TAIL ? from->value < to->value : from->value > to->value;
+}
+
+static int
+parse_both(char *from, const char *to, int64_t now_ms, struct range *range)
+{
+    range->has_end = true;
+    from[to - from - 1] = '\0';
+    int rc = start_parse(from, now_ms, &range->from);
+    if (rc == 0)
+        rc = start_parse(to, now_ms, &range->to);
+    if (rc == 0 && is_reversed(&range->from, &range->to))
+        rc = err_set(BUS_ERR_INVALID_FORMAT,
+            "the range ends at %s, before its start %s: write the earlier one first", to, from);
+    return rc;
+}
+
+int
+range_parse(const char *text, int64_t now_ms, struct range *range)
+{
+    const char *to = end_of(text);
+    *range = (struct range){0};
+    if (!to)
+        return start_parse(text, now_ms, &range->from);
+    char *copy = strdup(text);
+    if (!copy)
+        return err_no_memory();
+    int rc = parse_both(copy, copy + (to - text), now_ms, range);
+    free(copy);
+    return rc;
 }

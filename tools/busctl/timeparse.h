@@ -4,6 +4,7 @@
 #ifndef BUSCTL_TIMEPARSE_H
 #define BUSCTL_TIMEPARSE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /**
@@ -35,5 +36,19 @@ struct start {
 
 /** Reads beginning, end, N, -N or @TIME. Returns 0 or -BUS_ERR_INVALID_FORMAT. */
 int start_parse(const char *text, int64_t now_ms, struct start *start);
+
+/** What to read: from a place on, or from one up to another. */
+struct range {
+    struct start from;
+    struct start to; /* the first that is not read; valid with `has_end` */
+    bool has_end;
+};
+
+/**
+ * Reads what start_parse() reads, or two of it as FROM:TO, where a time behind another start is
+ * written as ":@TIME". Returns 0, or -BUS_ERR_INVALID_FORMAT also for a TO that is before FROM as
+ * far as the text alone can tell.
+ */
+int range_parse(const char *text, int64_t now_ms, struct range *range);
 
 #endif
