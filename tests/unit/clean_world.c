@@ -44,11 +44,13 @@ unlink(const char *path)
     return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }
 
+/* Only processes die here, and the kernel forgets nothing: to wait for the disk would test nothing.
+ */
 int
 fsync(int fd)
 {
     maybe_crash();
-    return (int)syscall(SYS_fsync, fd);
+    return fcntl(fd, F_GETFD) < 0 ? -1 : 0;
 }
 
 ssize_t
@@ -148,6 +150,7 @@ clean_world_init(struct clean_world *world, uint64_t seed)
         .max_lag_ms = INT64_MAX};
     world->records = calloc(WORLD_RECORDS_MAX, sizeof *world->records);
     CU_ASSERT_PTR_NOT_NULL_FATAL(world->records);
+    fixture_disk.quick = true;
     fixture_init(&world->fixture);
     struct log_options *options = &world->fixture.options;
     options->flags |= SHM_FLAG_COMPACTED;
@@ -161,6 +164,7 @@ void
 clean_world_fini(struct clean_world *world)
 {
     fixture_fini(&world->fixture);
+    fixture_disk.quick = false;
     free(world->records);
 }
 

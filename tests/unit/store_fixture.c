@@ -58,6 +58,8 @@ fdatasync(int fd)
         errno = EIO;
         return -1;
     }
+    if (fixture_disk.quick)
+        return fcntl(fd, F_GETFD) < 0 ? -1 : 0;
     return (int)syscall(SYS_fdatasync, fd);
 }
 

@@ -28,6 +28,7 @@ struct store_fixture {
 struct fixture_disk {
     bool full;            /* fallocate() gives no space */
     bool flush_fails;     /* fdatasync() fails */
+    bool quick;           /* fdatasync() does not wait for the disk */
     bool reserve_fails;   /* fallocate() fails otherwise */
     int reservations;     /* calls of fallocate() */
     int64_t reserved_max; /* the largest reservation that was asked for at once; above 1 GiB none
