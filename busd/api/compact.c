@@ -70,6 +70,25 @@ fill_partition(struct api_request *r, const struct cluster_topic *topic, int32_t
     return rc == 0 ? fill_status(r, log->log, out) : 0;
 }
 
+/** The partitions that the request names, or all. */
+static int
+fill_partitions(struct api_request *r, const struct cluster_topic *topic)
+{
+    const struct compact_topic_request *request = r->message;
+    struct compact_topic_response *out = r->response;
+    bool all = request->partitions_count == 0;
+    int32_t count = all ? topic->partition_count : request->partitions_count;
+    out->partitions =
+        wire_array(&compact_topic_response_partition_schema, &r->arena, (size_t)count);
+    if (!out->partitions)
+        return -BUS_ERR_NO_MEMORY;
+    int rc = 0;
+    for (int32_t i = 0; rc == 0 && i < count; i++)
+        rc = fill_partition(
+            r, topic, all ? i : request->partitions[i], &out->partitions[out->partitions_count++]);
+    return rc;
+}
+
 int
 handle_compact_topic(struct api_request *r)
 {
@@ -77,16 +96,13 @@ handle_compact_topic(struct api_request *r)
     struct compact_topic_response *out = r->response;
     const struct cluster_topic *topic = peer_topic(r, request->topic);
     int rc = check(r, topic, request->start);
+    if (rc == 0)
+        rc = peer_check_count(r, (size_t)request->partitions_count);
     out->error_code = peer_error(r, rc);
     if (rc < 0) {
         out->error_message = request_error_text(r);
         return HANDLED_DONE;
     }
-    out->partitions = wire_array(
-        &compact_topic_response_partition_schema, &r->arena, (size_t)topic->partition_count);
-    if (!out->partitions)
-        return -BUS_ERR_NO_MEMORY;
-    for (int32_t i = 0; rc == 0 && i < topic->partition_count; i++)
-        rc = fill_partition(r, topic, i, &out->partitions[out->partitions_count++]);
+    rc = fill_partitions(r, topic);
     return rc < 0 ? rc : HANDLED_DONE;
 }

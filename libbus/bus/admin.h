@@ -113,6 +113,50 @@ int bus_offset_find(struct bus *bus, const char *topic, int32_t partition, int64
 int bus_records_delete(struct bus *bus, const char *topic, int32_t partition, int64_t offset,
     int64_t *log_start_offset);
 
+/**
+ * Has a partition of a compacted topic, or all (BUS_PARTITION_ANY), compacted soon, whatever its
+ * dirty ratio. What was written before is compacted, as far as min.compaction.lag.ms permits; the
+ * call does not wait for it. Fails with POLICY_VIOLATION when cleanup.policy lacks compact.
+ */
+int bus_topic_compact(struct bus *bus, const char *topic, int32_t partition);
+
+/** What the compaction of a partition does at the moment. */
+enum bus_compaction_phase {
+    BUS_COMPACTION_IDLE = 0,
+    BUS_COMPACTION_ASKED = 1,     /* it will begin soon */
+    BUS_COMPACTION_READING = 2,   /* looks for the newest record of each key */
+    BUS_COMPACTION_REWRITING = 3, /* leaves out the others */
+};
+
+/** Where the compaction of a partition stands. */
+struct bus_compaction {
+    int32_t partition;
+    enum bus_compaction_phase phase;
+    int64_t clean_offset;    /* everything below was compacted */
+    int64_t bytes_done;      /* of the run that is under way */
+    int64_t bytes_total;     /* which it has to read */
+    int64_t runs;            /* that ended well since busd opened the partition */
+    int64_t ended_ms;        /* when the last one ended, milliseconds since 1970; 0 none did */
+    int64_t bytes_before;    /* of the last one */
+    int64_t bytes_after;     /* of the last one */
+    int64_t records_removed; /* by the last one */
+    const char *failure;     /* why the last one failed, NULL: it did not; borrowed */
+};
+
+/** The compaction of the partitions of a topic, a snapshot. */
+struct bus_compactions;
+
+/** Fetches it for a partition, or for all (BUS_PARTITION_ANY). The caller frees the result. */
+int bus_compactions_fetch(
+    struct bus *bus, const char *topic, int32_t partition, struct bus_compactions **compactions);
+
+/** Frees a snapshot; its strings go with it. Thread: owner. */
+void bus_compactions_free(struct bus_compactions **compactions);
+
+/** Partition number `index` of a snapshot; -BUS_ERR_INVALID_ARGUMENT behind the last. */
+int bus_compactions_get(
+    const struct bus_compactions *compactions, size_t index, struct bus_compaction *compaction);
+
 /** How busd is. */
 struct bus_status {
     char version[32];

@@ -104,6 +104,35 @@ def topic_delete():
     assert "goes" not in names and "stays" not in names, names
 
 
+def topic_compact():
+    create("compacted", "-p", "2", "-c", "cleanup.policy=compact")
+    for _ in range(3):
+        bus.busctl("produce", "-k", ":", "-p", "0", "compacted", stdin=TEXT)
+    rows = bus.json("topic", "compact", "compacted")
+    assert [row["partition"] for row in rows] == [0, 1], rows
+    first = rows[0]
+    assert first["result"] == "compacted" and first["clean_offset"] == 1500, rows
+    assert first["records_removed"] == 1500 - 7 and first["bytes_after"] < first["bytes_before"], rows
+    assert rows[1]["result"] == "nothing to do" and rows[1]["records_removed"] == 0, rows
+    left = {row["key"]: row["value"] for row in consumed("compacted")}
+    assert left == dict(line.split(":") for line in LINES), left
+    assert len(consumed("compacted")) == 7
+    (again,) = bus.json("topic", "compact", "-p", "0", "compacted")
+    assert again["result"] in ("compacted", "nothing to do") and again["records_removed"] == 0, again
+    bus.busctl("produce", "-k", ":", "-p", "1", "compacted", stdin=TEXT)
+    (asked,) = bus.json("topic", "compact", "-p", "1", "--no-wait", "compacted")
+    assert asked["partition"] == 1 and asked["result"] in ("asked", "compacted"), asked
+    bus.busctl("topic", "compact", "compacted")
+    assert len(consumed("compacted", "-p", "1")) == 7
+    assert bus.busctl("topic", "compact", "compacted").stdout.count("\n") == 3
+    create("kept")
+    fails(bus.busctl("topic", "compact", "kept", check=False), 1, "kept", "cleanup.policy")
+    fails(bus.busctl("topic", "compact", "unknown", check=False), 1, "no topic unknown", "topic create")
+    fails(bus.busctl("topic", "compact", "-p", "2", "compacted", check=False), 1, "compacted", "partition 2")
+    fails(bus.busctl("topic", "compact", "-p", "x", "compacted", check=False), 2, "-p x")
+    fails(bus.busctl("topic", "compact", check=False), 2, "topic")
+
+
 # ---- produce and consume ------------------------------------------------------------------------
 
 
@@ -705,6 +734,7 @@ with bus:
         ("topic create, list, describe", topics),
         ("topic alter", topic_alter),
         ("topic delete", topic_delete),
+        ("topic compact", topic_compact),
         ("produce and consume", round_trip),
         ("the last line without its end", last_line),
         ("produce files", files),
