@@ -86,7 +86,7 @@ env_put_identity(struct meta *meta, MDB_txn *txn)
 
 /** ENV_FOUND, ENV_NONE or a failure. */
 static int
-get_identity(struct meta *meta, MDB_txn *txn)
+get_identity(struct meta *meta, MDB_txn *txn, struct meta_identity *identity)
 {
     struct meta_row row = {.key = "identity", .key_bytes = 8};
     int rc = env_get(meta, txn, TABLE_IDENTITY, &row);
@@ -100,9 +100,9 @@ get_identity(struct meta *meta, MDB_txn *txn)
     if (row.value_bytes != IDENTITY_BYTES)
         return err_set(
             BUS_ERR_CORRUPT_MESSAGE, "%s/data.mdb: the identity is damaged", meta->folder);
-    meta->identity.node_id = bytes_get_i32(bytes + 1);
-    memcpy(meta->identity.instance_id, bytes + 5, 16);
-    memcpy(meta->identity.cluster_id, bytes + 21, META_CLUSTER_ID_BYTES);
+    identity->node_id = bytes_get_i32(bytes + 1);
+    memcpy(identity->instance_id, bytes + 5, 16);
+    memcpy(identity->cluster_id, bytes + 21, META_CLUSTER_ID_BYTES);
     return ENV_FOUND;
 }
 
@@ -187,7 +187,7 @@ open_content(struct meta *meta, int32_t node_id)
         return rc;
     rc = open_tables(meta, txn, MDB_CREATE);
     if (rc == 0)
-        rc = get_identity(meta, txn);
+        rc = get_identity(meta, txn, &meta->identity);
     if (rc == ENV_NONE)
         rc = fill(meta, txn, node_id);
     int64_t first;
@@ -237,14 +237,14 @@ open_all(struct meta *meta, int32_t node_id)
 static int
 check_unchanged(struct meta *meta, MDB_txn *txn)
 {
+    /* A copy: everybody reads the one in `meta` without a lock. */
     struct meta_identity identity = meta->identity;
     int64_t first, last;
-    int rc = get_identity(meta, txn);
+    int rc = get_identity(meta, txn, &identity);
     if (rc == 0)
         rc = env_log_range(meta, txn, &first, &last);
     bool same = rc == 0 && last == meta->log_last &&
                 memcmp(&identity, &meta->identity, sizeof identity) == 0;
-    meta->identity = identity;
     if (rc < 0 || same)
         return rc;
     return err_set(BUS_ERR_KAFKA_STORAGE_ERROR,
