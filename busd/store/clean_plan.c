@@ -72,7 +72,7 @@ job_new(struct log *log, const struct log_facts *facts, const struct store_dirt 
     fresh->log = log;
     fresh->folder = -1;
     fresh->clean_offset = facts->log.clean_offset;
-    fresh->asked = log->cleaning.asked;
+    fresh->asked = facts->asked;
     fresh->dirty_offset = dirt->end_offset;
     fresh->dirt = *dirt;
     clean_filter_init(&fresh->filter);
@@ -127,12 +127,12 @@ prefer(struct choice *choice, struct log *log, const struct log_facts *facts,
 
 /* Whether all that somebody wants compacted is closed, followed and flushed. */
 static bool
-is_ready(const struct log *log, const struct log_facts *facts)
+is_ready(const struct log_facts *facts)
 {
-    int64_t offset = log->cleaning.asked_offset;
+    int64_t offset = facts->asked_offset;
     size_t count = facts->log.count;
     int64_t known = count > 0 ? facts->log.segments[count - 1].next_offset : 0;
-    return !log->cleaning.asked || offset <= log->start_offset ||
+    return !facts->asked || offset <= facts->log.log_start_offset ||
            (known >= offset && facts->log.limit_offset >= offset);
 }
 
@@ -145,13 +145,15 @@ look_again(struct log *log)
 }
 
 static void
-note_dirt(struct log *log, const struct store_dirt *dirt)
+note_dirt(struct log *log, const struct log_facts *facts, const struct store_dirt *dirt)
 {
     int64_t all = dirt->clean_bytes + dirt->dirty_bytes;
     pthread_mutex_lock(&log->mutex);
     log->cleaning.dirty_ratio = all > 0 ? (double)dirt->dirty_bytes / (double)all : 0;
+    if (!dirt->due && facts->asked)
+        log->cleaning.asked = false;
     if (!dirt->due)
-        log->cleaning.asked = log->cleaning.again = false;
+        log->cleaning.again = false;
     pthread_mutex_unlock(&log->mutex);
 }
 
@@ -164,9 +166,9 @@ look_at(struct choice *choice, struct log *log)
     if (log_collect_facts(log, &facts) < 0)
         return;
     facts.log.limit_offset = limit_of(log);
-    if (is_ready(log, &facts)) {
-        rules->assess(rules->context, &log->options.rules, &facts.log, &dirt);
-        note_dirt(log, &dirt);
+    if (is_ready(&facts)) {
+        rules->assess(rules->context, &facts.rules, &facts.log, &dirt);
+        note_dirt(log, &facts, &dirt);
         if (dirt.due && dirt.urgency > choice->urgency)
             prefer(choice, log, &facts, &dirt);
     } else {

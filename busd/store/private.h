@@ -357,6 +357,9 @@ int log_drop_old(struct log *log);
 struct log_facts {
     struct store_facts *segments;
     struct store_facts_log log;
+    struct log_rules rules;
+    bool asked; /* somebody wants it compacted up to this offset */
+    int64_t asked_offset;
 };
 
 /** Collects them from the oldest closed segment to the first that is not followed to its end. */

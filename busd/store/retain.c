@@ -72,6 +72,9 @@ collect(struct log *log, struct log_facts *facts)
     facts->segments = calloc(closed > 0 ? closed : 1, sizeof *facts->segments);
     if (!facts->segments)
         return err_no_memory();
+    facts->rules = log->options.rules;
+    facts->asked = log->cleaning.asked;
+    facts->asked_offset = log->cleaning.asked_offset;
     int rc = 0;
     size_t known = 0;
     int64_t total = log->end_position;
@@ -212,7 +215,7 @@ log_retain(struct log *log)
         return rc;
     if (log->options.flags & SHM_FLAG_REPLICATED)
         facts.log.limit_offset = log->high_watermark;
-    size_t count = rules->retain(rules->context, &log->options.rules, &facts.log);
+    size_t count = rules->retain(rules->context, &facts.rules, &facts.log);
     if (count > 0) {
         int64_t offset = facts.segments[count - 1].next_offset;
         rc = log_move_start(log, offset);
