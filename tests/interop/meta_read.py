@@ -44,7 +44,9 @@ class World:
     def fill(self):
         bus = self.bus
         bus.start()
-        bus.busctl("topic", "create", "t", "-p", str(PARTITIONS), "-c", "retention.ms=86400000")
+        bus.busctl("topic", "create", "t", "-p", "1", "-c", "retention.ms=86400000")
+        bus.busctl("topic", "alter", "t", "-p", str(PARTITIONS))
+        bus.busctl("topic", "alter", "t", "-c", "segment.bytes=1048576")
         bus.busctl("topic", "create", *(f"many-{i}" for i in range(MANY)))
         bus.busctl("topic", "create", "gone")
         bus.busctl("topic", "delete", "-y", "gone")
@@ -108,7 +110,11 @@ def log():
     assert (CREATE, "t") in told and (DELETE, None) in told and (REGISTER, "") in told, told
     assert (PRODUCER_IDS, None) in told, told
     create = next(row for row in world.meta.log.values() if row["name"] == "t")
-    assert create["count"] == PARTITIONS and len(create["replicas"]) == 1, create
+    assert create["count"] == len(create["replicas"]) == 1, create
+    grow, alter = (row for row in world.meta.log.values() if row["type"] in (GROW, ALTER))
+    assert grow["topic"] == alter["topic"] == create["topic"], (grow, alter)
+    assert grow["count"] == PARTITIONS and grow["replicas"] == create["replicas"], grow
+    assert alter["settings"] == [(0, "segment.bytes", "1048576")], alter
     assert create["settings"] == [(0, "retention.ms", "86400000")], create
     gone = next(row for row in world.meta.log.values() if row["name"] == "gone")
     deleted = next(row for row in world.meta.log.values() if row["type"] == DELETE)
@@ -121,7 +127,8 @@ def rows():
     assert set(topics) == names, sorted(set(topics) ^ names)
     key, topic = topics["t"]
     create = next(row for row in world.meta.log.values() if row["name"] == "t")
-    assert key == create["topic"] and topic["settings"] == {"retention.ms": "86400000"}, topic
+    settings = {"retention.ms": "86400000", "segment.bytes": "1048576"}
+    assert key == create["topic"] and topic["settings"] == settings, topic
     assert len(topic["partitions"]) == PARTITIONS, topic
     (node,) = world.meta.identity.values()
     for partition in topic["partitions"]:
