@@ -24,6 +24,8 @@ MANY = 60  # topics, so that the table of rows takes more than a page
 COMMIT, JOIN, SYNC = 8, 11, 14
 SESSION_MS, REBALANCE_MS = 30000, 61000
 COMMITTED, NOTE = 4711, "a note"
+# The files of a deleted topic stay.
+KEPT = "before:rename@/deleted/:1+:EIO"
 
 
 def text(value):
@@ -43,7 +45,7 @@ class World:
 
     def fill(self):
         bus = self.bus
-        bus.start()
+        bus.start(env=bus.environment(fault=KEPT))
         bus.busctl("topic", "create", "t", "-p", "1", "-c", "retention.ms=86400000")
         bus.busctl("topic", "alter", "t", "-p", str(PARTITIONS))
         bus.busctl("topic", "alter", "t", "-c", "segment.bytes=1048576")
@@ -158,7 +160,12 @@ def checkpoints():
         assert {name: row[name] for name in wanted} == wanted, (row, wanted)
         sums += row["durable"]
     assert sums == SENT, sums
-    assert not world.meta.removals, world.meta.removals
+
+
+def removals():
+    gone = next(row for row in world.meta.log.values() if row["name"] == "gone")
+    wanted = {gone["topic"]: {"name": "gone", "partitions": gone["count"], "memory": 0}}
+    assert world.meta.removals == wanted, world.meta.removals
 
 
 def offsets():
@@ -235,6 +242,7 @@ with world.bus:
     tap.run("rows", rows)
     tap.run("the backup", backup)
     tap.run("checkpoints", checkpoints)
+    tap.run("removals", removals)
     tap.run("committed offsets", offsets)
     tap.run("a group", group)
     tap.run("producers", producers)
