@@ -143,7 +143,8 @@ err_prefix(int rc, const char *format, ...)
     if (used < 0 || used >= ERR_TEXT_BYTES_MAX)
         return rc;
     /* Said on another level already: once is enough. */
-    bool said = strncmp(below, text_of_thread, (size_t)used) == 0 && below[used] == ':';
+    bool said = strncmp(below, text_of_thread, (size_t)used) == 0 &&
+                (below[used] == ':' || below[used] == ' ');
     if (said)
         memcpy(text_of_thread, below, sizeof below);
     else

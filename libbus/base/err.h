@@ -21,7 +21,8 @@ int err_set(enum bus_err code, const char *format, ...) __attribute__((format(pr
  * used-up descriptors, what helps appended. */
 int err_sys(int errnum, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** Puts "words: " in front of the text when rc < 0, unless it begins so already; returns rc. */
+/** Puts "words: " in front of the text when rc < 0, unless it begins with these words already;
+ * returns rc. */
 int err_prefix(int rc, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /** As err_set(BUS_ERR_NO_MEMORY, …), for a failed allocation. */

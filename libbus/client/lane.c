@@ -379,7 +379,7 @@ lane_put(struct lane *lane, const struct bus_message *message, int64_t timestamp
                  ? append_or_send(lane, &record)
                  : append_with_headers(lane, message, &record);
     if (rc < 0)
-        return err_prefix(rc, "topic %s", lane->topic->name);
+        return err_prefix(rc, "%s-%d", lane->topic->name, lane->partition);
     if (noted)
         lane->notes[builder_count(&lane->builder) - 1] =
             (struct note){.opaque = message->opaque, .timestamp_ms = timestamp_ms};

@@ -41,8 +41,11 @@ test_prefix(void)
     CU_ASSERT_STRING_EQUAL(err_text(), "topic a: below");
     CU_ASSERT_EQUAL(err_prefix(rc, "topic %s", "a"), rc);
     CU_ASSERT_STRING_EQUAL(err_text(), "topic a: below");
-    err_prefix(rc, "topic");
-    CU_ASSERT_STRING_EQUAL(err_text(), "topic: topic a: below");
+    err_prefix(rc, "top");
+    CU_ASSERT_STRING_EQUAL(err_text(), "top: topic a: below");
+    rc = err_set(BUS_ERR_SYSTEM, "topic %s has no more room", "a");
+    CU_ASSERT_EQUAL(err_prefix(rc, "topic %s", "a"), rc);
+    CU_ASSERT_STRING_EQUAL(err_text(), "topic a has no more room");
 }
 
 static void
