@@ -81,7 +81,8 @@ dial_socket(const char *path, int64_t deadline_ns)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = strlen(path);
     if (length >= sizeof address.sun_path)
-        return err_set(BUS_ERR_INVALID_ARGUMENT, "%s: longer than a socket's path may be (%zu)",
+        return err_set(BUS_ERR_INVALID_ARGUMENT,
+            "%s: longer than a socket's path may be (%zu characters): choose a shorter socket.path",
             path, sizeof address.sun_path - 1);
     memcpy(address.sun_path, path, length + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

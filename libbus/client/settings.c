@@ -79,8 +79,8 @@ static int
 refuse(const struct row *row, const char *value)
 {
     if (row->type == ROW_STRING)
-        return err_set(
-            BUS_ERR_INVALID_CONFIG, "%s: longer than %" PRId64 " characters", row->name, row->max);
+        return err_set(BUS_ERR_INVALID_CONFIG,
+            "%s: longer than %" PRId64 " characters: give a shorter one", row->name, row->max);
     return err_set(BUS_ERR_INVALID_CONFIG, "%s: \"%s\" is not in %s%s%s", row->name, value,
         row->range, *row->unit ? " " : "", row->unit);
 }

@@ -93,6 +93,7 @@ test_strings(void)
     path[107] = 'p';
     path[108] = '\0';
     refuse("socket.path", path);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bus_error(), "give a shorter one"));
     refuse("no.such.thing", "1");
 }
 
