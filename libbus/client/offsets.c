@@ -160,6 +160,22 @@ bus_partition_state(
     return rc;
 }
 
+/* busd's answer has a number and no words: the range is asked for, and left out if that fails. */
+static int
+delete_refused(struct bus *bus, const char *topic, int32_t partition, int64_t offset, int16_t wire)
+{
+    struct bus_partition_state state;
+    bool outside = wire == BUS_ERR_OFFSET_OUT_OF_RANGE;
+    if (!outside ||
+        state_by_asking(bus, topic, partition, bus_request_deadline_ns(bus), &state) < 0)
+        return partition_refused(topic, partition, wire);
+    return err_set(BUS_ERR_OFFSET_OUT_OF_RANGE,
+        "%s-%d has the offsets %lld to %lld, not %lld: name one of these, or BUS_OFFSET_END "
+        "(-1) to delete all",
+        topic, partition, (long long)state.log_start_offset, (long long)state.end_offset,
+        (long long)offset);
+}
+
 int
 bus_records_delete(struct bus *bus, const char *topic, int32_t partition, int64_t offset,
     int64_t *log_start_offset)
@@ -185,7 +201,7 @@ bus_records_delete(struct bus *bus, const char *topic, int32_t partition, int64_
     } else {
         const struct delete_records_response_topic_partition *result =
             &answer->topics[0].partitions[0];
-        rc = partition_refused(topic, partition, result->error_code);
+        rc = delete_refused(bus, topic, partition, offset, result->error_code);
         if (rc == 0 && log_start_offset)
             *log_start_offset = result->low_watermark;
     }
