@@ -135,9 +135,10 @@ struct log {
 
     bool writers_seen; /* somebody writes: spares and large reservations are worth it */
     bool direct_writers;
-    int64_t step;     /* of the reservation, bytes */
-    int64_t grown_ns; /* when it last grew */
-    struct log_fill { /* fill.c: its last look */
+    int64_t step;          /* of the reservation, bytes */
+    int64_t grown_ns;      /* when it last grew */
+    int64_t served_offset; /* the end when the keeper last left a request for room standing */
+    struct log_fill {      /* fill.c: its last look */
         int64_t seq;
         int64_t position; /* of the tail */
         int64_t until;    /* zeros, or records, up to here */

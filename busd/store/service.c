@@ -78,18 +78,24 @@ take_request(struct log *log)
 }
 
 /* Where less is kept ahead than writers ask for, the request is left standing: it stops them from
- * calling with every append. They still call when nothing is left. */
-static void
+ * calling with every append. They still call when nothing is left, but then busd may be away; so a
+ * log that grows is looked after again soon. Returns whether it is. */
+static bool
 leave_request(struct log *log)
 {
     struct shm_tail tail;
+    bool grows = false;
     pthread_mutex_lock(&log->mutex);
     if (log_tail(log, &tail) == 0 && !room_wanted(log, &tail) &&
-        segments_active(log)->reserved - tail.position < KICK_BYTES)
+        segments_active(log)->reserved - tail.position < KICK_BYTES) {
         /* Relaxed: a missed call is made up for by the next pass. */
         atomic_store_explicit(
             &log->generation->view.control->reserve_wanted, 1, memory_order_relaxed);
+        grows = log->served_offset != tail.end_offset;
+        log->served_offset = tail.end_offset;
+    }
     pthread_mutex_unlock(&log->mutex);
+    return grows;
 }
 
 /* Closes files, and unmaps segments, that nobody used since the last look. */
@@ -174,7 +180,7 @@ work(struct log *log, bool *more)
         rc = clean_serve(log);
     if (rc == 0)
         rc = log_retain(log);
-    leave_request(log);
+    *more |= leave_request(log);
     return rc;
 }
 
