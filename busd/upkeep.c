@@ -152,29 +152,37 @@ tell(enum walltime_outcome outcome, int64_t jump_ms)
         trace(TRACE_WARNING, "the wall clock has jumped back by %" PRId64 " s", -jump_ms / 1000);
 }
 
-void
-upkeep_look(struct upkeep *upkeep)
+/* Looks at both clocks and notes a jump; returns what the wall clock showed. Under the mutex. */
+static int64_t
+look(struct upkeep *upkeep)
 {
-    int64_t jump_ms;
-    pthread_mutex_lock(&upkeep->mutex);
+    int64_t jump_ms, wall_ms = clock_wall_ms();
     bool first = upkeep->time.boot_ms < 0;
-    enum walltime_outcome outcome =
-        walltime_note(&upkeep->time, clock_wall_ms(), boot_ms(), &jump_ms);
+    enum walltime_outcome outcome = walltime_note(&upkeep->time, wall_ms, boot_ms(), &jump_ms);
     if (outcome != WALLTIME_STEADY)
         tell(outcome, jump_ms);
     if ((first || outcome != WALLTIME_STEADY) && save(upkeep) < 0)
         trace(TRACE_WARNING, "a restart will not know of the clock: %s", err_text());
+    return wall_ms;
+}
+
+void
+upkeep_look(struct upkeep *upkeep)
+{
+    pthread_mutex_lock(&upkeep->mutex);
+    (void)look(upkeep);
     pthread_mutex_unlock(&upkeep->mutex);
 }
 
 /* ---- the rules ------------------------------------------------------------------------------ */
 
-/* What is older than `span_ms` has a time below the result. */
+/* What is older than `span_ms` has a time below the result. No time is believed that was not
+ * compared with the other clock: between two looks a jump would count as age. */
 static int64_t
 past(struct upkeep *upkeep, int64_t span_ms)
 {
     pthread_mutex_lock(&upkeep->mutex);
-    int64_t border = walltime_past(&upkeep->time, clock_wall_ms(), span_ms);
+    int64_t border = walltime_past(&upkeep->time, look(upkeep), span_ms);
     pthread_mutex_unlock(&upkeep->mutex);
     return border;
 }
