@@ -47,8 +47,9 @@ too_late(const struct parcel *parcel)
     const struct lane *lane = parcel->lane;
     if (lane->no_room_ns)
         return err_set(BUS_ERR_DISK_FULL,
-            "%s-%d has no room: the disk of busd is full, or busd is away", lane->topic->name,
-            lane->partition);
+            "%s-%d has no room: make space if the disk of busd is full, or start busd if it is "
+            "away",
+            lane->topic->name, lane->partition);
     if (parcel->text)
         return err_set(BUS_ERR_REQUEST_TIMED_OUT, "not delivered within delivery.timeout.ms: %s",
             parcel->text);

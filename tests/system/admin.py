@@ -53,7 +53,7 @@ def records_are_deleted(bus):
 
 def mistakes(bus):
     filled(bus)
-    for offset, partition, words in ((101, 1, ("t-1", "range")), (-7, 1, ("t-1", "range")), (0, 2, ("topic t", "partition 2"))):
+    for offset, partition, words in ((101, 1, ("t-1", "0 to 100", "name one")), (-7, 1, ("t-1", "0 to 100", "name one")), (0, 2, ("topic t", "partition 2"))):
         code, told = cut(bus, offset, partition)
         assert code == 1 and told.startswith("error") and all(word in told for word in words), (code, told)
     assert start_of(bus) == 0 and values(bus, "-p", "1") == LINES

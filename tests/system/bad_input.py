@@ -301,7 +301,7 @@ def large_record():
     for extra in ([], ["-X", "direct=never"], ["--acks", "1"]):
         before = values("small")
         done = bus.busctl("produce", *extra, "small", stdin=f"first\n{large}\nthird\n", check=False)
-        fails(done, FAILURE, "record 2", "topic small", "1000", "raise max.message.bytes")
+        fails(done, FAILURE, "record 2", "small-0", "1000", "raise max.message.bytes")
         assert values("small") == before + ["first"], values("small")
     bus.busctl("topic", "alter", "small", "-c", "max.message.bytes=10000")
     bus.busctl("produce", "small", stdin=large + "\n")
