@@ -7,6 +7,19 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/statvfs.h>
+
+enum { FULL_BYTES = 65536 }; /* with less, the disk counts as full */
+
+/* LMDB says EIO of a write that was cut short, as one is on a disk that has just become full. */
+static int
+real_errno(const struct meta *meta, int errnum)
+{
+    struct statvfs disk;
+    bool full = errnum == EIO && statvfs(meta->folder, &disk) == 0 &&
+                (uint64_t)disk.f_bavail * disk.f_frsize < FULL_BYTES;
+    return full ? ENOSPC : errnum;
+}
 
 int
 env_error(const struct meta *meta, int rc, const char *what)
@@ -34,7 +47,7 @@ env_error(const struct meta *meta, int rc, const char *what)
             what, meta->folder);
     default:
         if (rc > 0)
-            return err_sys(rc, "%s: %s/data.mdb", what, meta->folder);
+            return err_sys(real_errno(meta, rc), "%s: %s/data.mdb", what, meta->folder);
         return err_set(BUS_ERR_SYSTEM, "%s: %s/data.mdb: %s", what, meta->folder, mdb_strerror(rc));
     }
 }
