@@ -43,7 +43,7 @@ env_error(const struct meta *meta, int rc, const char *what)
     case MDB_PANIC:
         return err_set(BUS_ERR_KAFKA_STORAGE_ERROR,
             "%s: an earlier write to %s/data.mdb failed, so nothing more is written to it before "
-            "it can be opened anew; see that its disk works and has space",
+            "it can be opened anew; see that its disk works, and make space there",
             what, meta->folder);
     default:
         if (rc > 0)
@@ -186,6 +186,43 @@ log_end(struct meta *meta, MDB_cursor *cursor, MDB_cursor_op op, int64_t *index)
         rc = env_error(meta, MDB_CORRUPTED, "reading the metadata log");
     if (rc == 0)
         *index = bytes_get_i64(row.key);
+    return rc;
+}
+
+static int
+walk(struct meta *meta, MDB_cursor *cursor, int (*each)(void *context, const struct meta_row *row),
+    void *context)
+{
+    MDB_val key, value;
+    int rc;
+    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        struct meta_row row;
+        int seen = env_open_value(meta, &key, &value, &row);
+        if (seen == 0)
+            seen = each(context, &row);
+        if (seen < 0)
+            return seen;
+    }
+    return rc == MDB_NOTFOUND ? 0 : env_error(meta, rc, "reading metadata");
+}
+
+int
+env_each(struct meta *meta, enum table table,
+    int (*each)(void *context, const struct meta_row *row), void *context)
+{
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    int rc = env_begin(meta, false, &txn);
+    if (rc < 0)
+        return rc;
+    rc = mdb_cursor_open(txn, meta->tables[table], &cursor);
+    if (rc == 0) {
+        rc = walk(meta, cursor, each, context);
+        mdb_cursor_close(cursor);
+    } else {
+        rc = env_error(meta, rc, "reading metadata");
+    }
+    env_drop(meta, txn);
     return rc;
 }
 

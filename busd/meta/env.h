@@ -87,6 +87,11 @@ int env_get(struct meta *meta, MDB_txn *txn, enum table table, struct meta_row *
 int env_open_value(
     const struct meta *meta, const MDB_val *key, const MDB_val *value, struct meta_row *row);
 
+/** Calls `each` for every row of a table, in the order of keys, in a transaction of its own; stops
+ * at its first failure and returns it. The row is good during the call only. */
+int env_each(struct meta *meta, enum table table,
+    int (*each)(void *context, const struct meta_row *row), void *context);
+
 /** The first and last index of the metadata log; 0 and -1 when it is empty. */
 int env_log_range(struct meta *meta, MDB_txn *txn, int64_t *first, int64_t *last);
 

@@ -376,40 +376,10 @@ meta_commit(struct meta *meta, const struct meta_change *change, int64_t *index)
     return rc;
 }
 
-static int
-walk(struct meta *meta, MDB_cursor *cursor, int (*each)(void *context, const struct meta_row *row),
-    void *context)
-{
-    MDB_val key, value;
-    int rc;
-    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        struct meta_row row;
-        int seen = env_open_value(meta, &key, &value, &row);
-        if (seen == 0)
-            seen = each(context, &row);
-        if (seen < 0)
-            return seen;
-    }
-    return rc == MDB_NOTFOUND ? 0 : env_error(meta, rc, "reading metadata");
-}
-
 int
 meta_rows(struct meta *meta, int (*each)(void *context, const struct meta_row *row), void *context)
 {
-    MDB_txn *txn;
-    MDB_cursor *cursor;
-    int rc = env_begin(meta, false, &txn);
-    if (rc < 0)
-        return rc;
-    rc = mdb_cursor_open(txn, meta->tables[TABLE_ROWS], &cursor);
-    if (rc == 0) {
-        rc = walk(meta, cursor, each, context);
-        mdb_cursor_close(cursor);
-    } else {
-        rc = env_error(meta, rc, "reading metadata");
-    }
-    env_drop(meta, txn);
-    return rc;
+    return env_each(meta, TABLE_ROWS, each, context);
 }
 
 int

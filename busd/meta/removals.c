@@ -11,28 +11,7 @@ int
 meta_removals(
     struct meta *meta, int (*each)(void *context, const struct meta_row *row), void *context)
 {
-    MDB_txn *txn;
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    struct meta_row row;
-    int rc = env_begin(meta, false, &txn);
-    if (rc < 0)
-        return rc;
-    int found = mdb_cursor_open(txn, meta->tables[TABLE_REMOVALS], &cursor);
-    bool opened = found == 0;
-    while (found == 0 && rc == 0) {
-        found = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-        if (found == 0)
-            rc = env_open_value(meta, &key, &value, &row);
-        if (found == 0 && rc == 0)
-            rc = each(context, &row);
-    }
-    if (opened)
-        mdb_cursor_close(cursor);
-    if (rc == 0 && found != MDB_NOTFOUND)
-        rc = env_error(meta, found, "reading metadata");
-    env_drop(meta, txn);
-    return rc;
+    return env_each(meta, TABLE_REMOVALS, each, context);
 }
 
 /** Removes every checkpoint whose key begins with the id. */
