@@ -140,7 +140,7 @@ def fill_and_free(bus, disk):
         assert refused.wait() in (0, 1), refused.tail()
         assert refused.count("ack") == 0 and "make space" in refused.out(), refused.tail()
     else:
-        assert "space" in created.stderr, created
+        assert "make space" in created.stderr, created
     disk.empty()
     for worker in (direct, mediated):
         worker.told("ack", 50)
