@@ -7,10 +7,8 @@
 #include "shm/fill.h"
 
 #include "base/clock.h"
-#include "base/err.h"
 #include "store/private.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -34,7 +32,7 @@ wanted(struct log *log, const struct shm_tail *tail, bool *flushed)
     /* Relaxed: a number that only says that something went on. */
     uint32_t turn = atomic_load_explicit(&control->flush_turn, memory_order_relaxed);
     int64_t now_ns = clock_mono_ns();
-    int64_t ms = (now_ns - fill->looked_ns) / 1000000 + 1;
+    int64_t ms = now_ns > fill->looked_ns ? (now_ns - fill->looked_ns) / 1000000 + 1 : 1;
     int64_t grown = fill->seq == tail->seq ? tail->position - fill->position : 0;
     if (fill->seq != tail->seq)
         fill->until = 0;
@@ -49,7 +47,8 @@ wanted(struct log *log, const struct shm_tail *tail, bool *flushed)
     return *flushed && bytes < FLUSHED_BYTES ? FLUSHED_BYTES : bytes;
 }
 
-/* What is to be done; false when nothing. */
+/* What is to be filled now: *path is its file, to be freed, or NULL for nothing. Returns whether
+ * the log needs zeros, and so another look soon. Under log->mutex. */
 static bool
 plan(struct log *log, struct fill_range *range, bool *flushed, char **path)
 {
@@ -73,7 +72,8 @@ plan(struct log *log, struct fill_range *range, bool *flushed, char **path)
     return true;
 }
 
-/* One piece, so that neither writers nor the loop wait for long. */
+/* One piece, so that neither writers nor the loop wait for long. Returns its bytes, 0 when it has
+ * to wait, or a failure. */
 static int
 fill_piece(struct log *log, const struct fill_range *all, size_t at, size_t piece)
 {
@@ -88,41 +88,39 @@ fill_piece(struct log *log, const struct fill_range *all, size_t at, size_t piec
     if (rc == FILL_DONE)
         log->fill.until = (int64_t)range.until;
     pthread_mutex_unlock(&log->mutex);
-    return rc == FILL_DONE ? (int)(range.until - at) : rc < 0 ? rc : 0;
-}
-
-static int
-fill_range(struct log *log, const struct fill_range *range, bool flushed)
-{
-    size_t piece = flushed ? FLUSHED_PIECE_BYTES : FAST_PIECE_BYTES;
-    int rc = 1;
-    for (size_t at = range->from; at < range->until && rc > 0; at += (size_t)rc)
-        rc = fill_piece(log, range, at, piece);
-    /* A failure is told to those who flush, who look with descriptors of their own. */
-    if (flushed && rc >= 0)
-        (void)fdatasync(range->fd);
+    if (rc == FILL_DONE)
+        return (int)(range.until - at);
     return rc < 0 ? rc : 0;
 }
 
-int
-log_fill(struct log *log, bool *more)
+/* A failure ends it, and harms nobody: whoever appends or flushes there meets it by himself. */
+static void
+fill_range(struct log *log, const struct fill_range *range, bool flushed)
 {
-    struct fill_range range = {.fd = -1};
+    size_t piece = flushed ? FLUSHED_PIECE_BYTES : FAST_PIECE_BYTES;
+    int filled = 1;
+    for (size_t at = range->from; at < range->until && filled > 0; at += (size_t)filled)
+        filled = fill_piece(log, range, at, piece);
+    if (flushed)
+        (void)fdatasync(range->fd);
+}
+
+bool
+log_fill(struct log *log)
+{
+    struct fill_range range;
     bool flushed = false;
     char *path = NULL;
     pthread_mutex_lock(&log->mutex);
-    *more = plan(log, &range, &flushed, &path);
+    bool again = plan(log, &range, &flushed, &path);
     pthread_mutex_unlock(&log->mutex);
     if (!path)
-        return 0;
-    int rc = 0;
+        return again;
     range.fd = open(path, O_RDWR | O_CLOEXEC);
-    if (range.fd < 0)
-        rc = err_sys(errno, "open %s", path);
-    if (rc == 0)
-        rc = err_prefix(fill_range(log, &range, flushed), "%s", path);
-    if (range.fd >= 0)
-        close(range.fd);
     free(path);
-    return rc;
+    if (range.fd < 0)
+        return again;
+    fill_range(log, &range, flushed);
+    close(range.fd);
+    return again;
 }

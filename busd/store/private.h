@@ -465,9 +465,9 @@ int room_names(struct log *log);
 /** Keeps a spare ready. Under log->service. */
 int room_spare(struct log *log);
 
-/** fill.c: puts zeros ahead of the tail of a log that needs them; *more: it will again, soon. Under
- * log->service. */
-int log_fill(struct log *log, bool *more);
+/** fill.c: puts zeros ahead of the tail of a log that needs them. Returns whether it does, and so
+ * is to be called again soon. Under log->service. */
+bool log_fill(struct log *log);
 
 /** Whether room_reserve() or room_spare() would do something. Under log->mutex. */
 bool room_wanted(struct log *log, const struct shm_tail *tail);

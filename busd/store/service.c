@@ -151,7 +151,6 @@ static int
 work(struct log *log, bool *more)
 {
     struct shm_tail tail;
-    bool grows = false;
     take_request(log);
     pthread_mutex_lock(&log->mutex);
     int rc = log_tail(log, &tail);
@@ -167,8 +166,7 @@ work(struct log *log, bool *more)
         rc = room_names(log);
     if (rc == 0)
         rc = room_spare(log);
-    if (rc == 0)
-        rc = log_fill(log, &grows);
+    bool grows = rc == 0 && log_fill(log);
     if (rc == 0)
         rc = roll_old(log);
     if (rc == 0)

@@ -17,8 +17,8 @@ write_zeros(int fd, size_t from, size_t until)
     while (from < until) {
         size_t n = until - from < PIECE_BYTES ? until - from : PIECE_BYTES;
         ssize_t written = pwrite(fd, zeros, n, (off_t)from);
-        if (written < 0)
-            return err_sys(errno, "write zeros into a segment");
+        if (written <= 0)
+            return err_sys(written < 0 ? errno : ENOSPC, "write zeros into a segment");
         from += (size_t)written;
     }
     return FILL_DONE;

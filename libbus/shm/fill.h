@@ -24,8 +24,8 @@ struct fill_range {
 /**
  * busd: writes zeros into the part of the range that lies behind the tail and below the limit, in
  * one piece and under the append lock: so nothing that somebody appends is overwritten. Keep the
- * range small, others wait meanwhile. Failures: those of pwrite(), as its error; the page is
- * damaged. Blocks: for the lock until `deadline_ns` (CLOCK_MONOTONIC), and for the page cache.
+ * range small, others wait meanwhile. Failures: those of pwrite(); CORRUPT_MESSAGE when the control
+ * page is damaged. Blocks: for the lock until `deadline_ns` (CLOCK_MONOTONIC), for the page cache.
  */
 int shm_fill(struct shm_partition *view, const struct fill_range *range, int64_t deadline_ns);
 

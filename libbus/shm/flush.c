@@ -16,10 +16,10 @@
 #include <unistd.h>
 
 enum {
-    TURN_MS = 20,     /* a wait is cut, since the one who flushes may have died */
-    QUIET_NS = 30000, /* who was woken and has not appended by then is not waited for */
-    GATHER_NS = 150000,
-    BYPASS_MS = 2000, /* a flush that takes longer is done again by those who wait */
+    TURN_MS = 20,       /* a wait is cut, since the one who flushes may have died */
+    QUIET_NS = 30000,   /* who was woken and has not appended by then is not waited for */
+    GATHER_NS = 150000, /* nobody is waited for longer, whatever the page says */
+    BYPASS_MS = 2000,   /* a flush that takes longer is done again by those who wait */
 };
 
 int64_t

@@ -123,6 +123,23 @@ test_flush_beyond_the_end(void)
     tear_down();
 }
 
+/* What the page says about those who may come is a guess, or a lie. */
+static void
+test_flush_does_not_wait_for_a_lie(void)
+{
+    static const int64_t lies[] = {INT64_MAX, INT64_MIN, 5};
+    set_up(0);
+    for (int i = 0; i < 3; i++) {
+        append_one(&writer);
+        atomic_store(&writer.control->flush_expected, lies[i]);
+        CU_ASSERT_EQUAL(shm_flush(&writer, i + 1, in_ms(10000)), FLUSH_DONE);
+        CU_ASSERT_EQUAL(shm_durable_offset(&writer), i + 1);
+        CU_ASSERT_EQUAL(atomic_load(&writer.control->flush_turn), (uint32_t)i + 1);
+        CU_ASSERT_EQUAL(atomic_load(&writer.control->flush_expected), 0); /* nobody was woken */
+    }
+    tear_down();
+}
+
 static struct shm_source plain;
 static enum shm_state ending;
 
@@ -372,6 +389,7 @@ static const struct unit_case cases[] = {
     {"a flush covers segments that were rolled", test_flush_covers_rolled_segments},
     {"a flush covers segments without a slot", test_flush_covers_segments_without_a_slot},
     {"a flush beyond the end is refused", test_flush_beyond_the_end},
+    {"a flush does not wait for those who never come", test_flush_does_not_wait_for_a_lie},
     {"a flush in a generation that ends meanwhile is void", test_end_during_a_flush},
     {"those who wait are woken when the lock is free", test_woken_when_the_lock_is_free},
     {"a flush wakes readers of what is durable", test_flush_wakes_readers},
