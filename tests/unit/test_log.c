@@ -4,12 +4,12 @@
 #include "record/batch.h"
 #include "shm/lock.h"
 #include "shm/partition.h"
+#include "unit/store_client.h"
 #include "unit/store_fixture.h"
 #include "unit/unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -409,50 +409,6 @@ test_attach(void)
     fixture_fini(&fixture);
 }
 
-static int
-no_source(
-    void *context, int64_t seq, int64_t offset, struct shm_segment **segment, uint32_t *position)
-{
-    (void)context;
-    (void)offset;
-    (void)segment;
-    (void)position;
-    return err_set(BUS_ERR_RESOURCE_NOT_FOUND, "segment %" PRId64 " was not given", seq);
-}
-
-/* A client with everything that comes with an attachment. */
-static void
-client_open(struct store_fixture *fixture, struct shm_partition *view)
-{
-    struct log_attachment attachment;
-    CU_ASSERT_EQUAL_FATAL(log_attach(fixture->log, LOG_ACCESS_WRITE, &attachment), 0);
-    struct shm_partition_fds fds = {.control = attachment.control, .bell = attachment.bell};
-    CU_ASSERT_EQUAL_FATAL(shm_partition_init(view, fds, true, fixture->options.topic_id,
-                              fixture->options.partition, (struct shm_source){.open = no_source}),
-        0);
-    for (int i = 0; i < attachment.segment_count; i++) {
-        struct shm_segment *segment;
-        CU_ASSERT_EQUAL_FATAL(shm_segment_open(attachment.segments[i].fd,
-                                  (size_t)attachment.segments[i].capacity, true, &segment),
-            0);
-        segment->seq = attachment.segments[i].seq;
-        shm_partition_add(view, segment);
-    }
-    close(attachment.writers);
-}
-
-static int
-client_append(struct shm_partition *view, size_t value_bytes)
-{
-    size_t bytes;
-    void *batch = fixture_batch(1, value_bytes, 77, &bytes);
-    struct append_batch append = {.bytes = batch, .size_bytes = bytes, .offsets = 1};
-    struct append_result result;
-    int rc = shm_append(view, &append, deadline(), &result);
-    free(batch);
-    return rc;
-}
-
 static void
 test_direct_writer(void)
 {
@@ -460,12 +416,12 @@ test_direct_writer(void)
     struct shm_partition view;
     fixture_init(&fixture);
     CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
-    client_open(&fixture, &view);
+    store_client_open(&fixture, &view, NULL);
     shm_partition_fini(&view);
     fixture_serve(&fixture);
-    client_open(&fixture, &view);
+    store_client_open(&fixture, &view, NULL);
     int appended = 0;
-    while (client_append(&view, 9000) == APPEND_DONE)
+    while (store_client_append(&view, 9000) == APPEND_DONE)
         appended++;
     CU_ASSERT(appended > 20);
     CU_ASSERT_EQUAL(fixture_bounds(&fixture).end_offset, appended);
@@ -474,8 +430,8 @@ test_direct_writer(void)
     CU_ASSERT_EQUAL(log_flush(fixture.log, appended, deadline()), LOG_FLUSHED);
     shm_partition_fini(&view);
     fixture_serve(&fixture);
-    client_open(&fixture, &view);
-    CU_ASSERT_EQUAL(client_append(&view, 9000), APPEND_DONE);
+    store_client_open(&fixture, &view, NULL);
+    CU_ASSERT_EQUAL(store_client_append(&view, 9000), APPEND_DONE);
     CU_ASSERT_EQUAL(fixture_append(&fixture, 1, 10, 1), appended + 1);
     shm_partition_fini(&view);
     fixture_fini(&fixture);
@@ -552,8 +508,8 @@ test_evicts_a_stuck_writer(void)
     pthread_t thread;
     fixture_init(&fixture);
     CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
-    client_open(&fixture, &view);
-    CU_ASSERT_EQUAL(client_append(&view, 100), APPEND_DONE);
+    store_client_open(&fixture, &view, NULL);
+    CU_ASSERT_EQUAL(store_client_append(&view, 100), APPEND_DONE);
     uint32_t generation = fixture_bounds(&fixture).generation;
     CU_ASSERT_EQUAL(log_stalled(fixture.log, generation), LOG_STALL_OVER);
     CU_ASSERT_EQUAL(log_stalled(fixture.log, generation - 1), LOG_STALL_OVER);
@@ -573,7 +529,7 @@ test_evicts_a_stuck_writer(void)
     pthread_join(thread, NULL);
     pthread_barrier_destroy(&holder.barrier);
     CU_ASSERT_EQUAL(holder.outcome, -BUS_ERR_EVICTED);
-    CU_ASSERT_EQUAL(client_append(&view, 10), APPEND_FENCED);
+    CU_ASSERT_EQUAL(store_client_append(&view, 10), APPEND_FENCED);
     CU_ASSERT_EQUAL(fixture_bounds(&fixture).end_offset, 2);
     CU_ASSERT_EQUAL(fixture_read_all(&fixture, 0), 2);
     CU_ASSERT_EQUAL(fixture_objects(&fixture), 2);
@@ -596,7 +552,7 @@ test_mediated_append_evicts(void)
     pthread_t thread;
     fixture_init(&fixture);
     CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
-    client_open(&fixture, &view);
+    store_client_open(&fixture, &view, NULL);
     struct holder holder = {.view = &view};
     pthread_barrier_init(&holder.barrier, NULL, 2);
     pthread_create(&thread, NULL, hold_lock, &holder);
@@ -629,12 +585,12 @@ test_delete(void)
     struct shm_partition view;
     fixture_init(&fixture);
     CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
-    client_open(&fixture, &view);
-    CU_ASSERT_EQUAL(client_append(&view, 10), APPEND_DONE);
+    store_client_open(&fixture, &view, NULL);
+    CU_ASSERT_EQUAL(store_client_append(&view, 10), APPEND_DONE);
     CU_ASSERT_EQUAL(store_flush(fixture.store), 0);
     CU_ASSERT_EQUAL(log_delete(&fixture.log), 0);
     CU_ASSERT_PTR_NULL(fixture.log);
-    CU_ASSERT_EQUAL(client_append(&view, 10), -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    CU_ASSERT_EQUAL(store_client_append(&view, 10), -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION);
     CU_ASSERT_FALSE(log_exists(fixture.store, &fixture.options));
     CU_ASSERT_EQUAL(fixture_objects(&fixture), 0);
     CU_ASSERT_EQUAL(fixture.checkpoint_count, 0);
