@@ -155,26 +155,45 @@ pause_between(void)
 }
 
 static void
+open_topic(struct bus *bus, struct bus_producer **producer, struct bus_topic **topic)
+{
+    if (bus_producer_open(bus, options.config, producer) < 0 ||
+        bus_producer_topic(*producer, options.topic, topic) < 0)
+        die("open a producer");
+}
+
+/* Message number `seq`, told before it is sent; good until the next one. */
+static struct bus_message
+next_message(long seq)
+{
+    static char key[32], value[VALUE_BYTES_MAX];
+    size_t size = value_fill(value, seq);
+    int key_size = snprintf(key, sizeof key, "%d-%ld", options.id, seq % 17);
+    printf("send %d %ld\n", options.id, seq);
+    return (struct bus_message){.partition = (int32_t)options.partition,
+        .timestamp_ms = BUS_TIME_NOW,
+        .key = key,
+        .key_size = (size_t)key_size,
+        .value = value,
+        .value_size = size,
+        .opaque = (void *)(intptr_t)seq};
+}
+
+static bool
+goes_on(long seq)
+{
+    return !stopping && (options.count == 0 || seq < options.count);
+}
+
+static void
 produce(struct bus *bus)
 {
-    static char value[VALUE_BYTES_MAX];
     struct bus_producer *producer;
     struct bus_topic *topic;
-    if (bus_producer_open(bus, options.config, &producer) < 0 ||
-        bus_producer_topic(producer, options.topic, &topic) < 0)
-        die("open a producer");
-    for (long seq = 0; !stopping && (options.count == 0 || seq < options.count); seq++) {
-        char key[32];
+    open_topic(bus, &producer, &topic);
+    for (long seq = 0; goes_on(seq); seq++) {
         struct bus_delivery delivery;
-        size_t size = value_fill(value, seq);
-        int key_size = snprintf(key, sizeof key, "%d-%ld", options.id, seq % 17);
-        struct bus_message message = {.partition = (int32_t)options.partition,
-            .timestamp_ms = BUS_TIME_NOW,
-            .key = key,
-            .key_size = (size_t)key_size,
-            .value = value,
-            .value_size = size};
-        printf("send %d %ld\n", options.id, seq);
+        struct bus_message message = next_message(seq);
         int rc = bus_send(topic, &message, &delivery);
         if (rc < 0)
             printf("fail %d %ld %s %s\n", options.id, seq, bus_err_name(rc), bus_error());
@@ -203,25 +222,12 @@ on_delivered(void *context, void *opaque, const struct bus_delivery *delivery)
 static void
 stream(struct bus *bus)
 {
-    static char value[VALUE_BYTES_MAX];
     struct bus_producer *producer;
     struct bus_topic *topic;
-    if (bus_producer_open(bus, options.config, &producer) < 0 ||
-        bus_producer_topic(producer, options.topic, &topic) < 0)
-        die("open a producer");
+    open_topic(bus, &producer, &topic);
     bus_producer_on_delivery(producer, on_delivered, NULL);
-    for (long seq = 0; !stopping && (options.count == 0 || seq < options.count); seq++) {
-        char key[32];
-        size_t size = value_fill(value, seq);
-        int key_size = snprintf(key, sizeof key, "%d-%ld", options.id, seq % 17);
-        struct bus_message message = {.partition = (int32_t)options.partition,
-            .timestamp_ms = BUS_TIME_NOW,
-            .key = key,
-            .key_size = (size_t)key_size,
-            .value = value,
-            .value_size = size,
-            .opaque = (void *)(intptr_t)seq};
-        printf("send %d %ld\n", options.id, seq);
+    for (long seq = 0; goes_on(seq); seq++) {
+        struct bus_message message = next_message(seq);
         if (bus_send_async(topic, &message) < 0)
             printf("fail %d %ld %s\n", options.id, seq, bus_error());
         pause_between();
