@@ -12,9 +12,9 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <nmmintrin.h>
 #include <string.h>
-#define HAVE_SHORT 1
+#define HAVE_CRC32_INSTRUCTION 1
 #else
-#define HAVE_SHORT 0
+#define HAVE_CRC32_INSTRUCTION 0
 #endif
 
 enum {
@@ -22,7 +22,7 @@ enum {
     SHORT_BYTES_MAX = 256,
 };
 
-#if HAVE_SHORT
+#if HAVE_CRC32_INSTRUCTION
 /* ISA-L's loads are so wide that they wait for the small stores which made a short batch just
  * before; eight bytes at a time get them forwarded. */
 __attribute__((target("sse4.2"))) static uint32_t
@@ -46,7 +46,7 @@ crc32c_extend(uint32_t crc, const void *p, size_t n)
      * that it does not write. */
     unsigned char *at = (unsigned char *)(uintptr_t)p;
     crc = ~crc;
-#if HAVE_SHORT
+#if HAVE_CRC32_INSTRUCTION
     if (n <= SHORT_BYTES_MAX && __builtin_cpu_supports("sse4.2"))
         return ~extend_short(crc, at, n);
 #endif
