@@ -139,9 +139,11 @@ def crashes():
                 send(bus, feed, 9000)
                 when.touch()
                 bus.busctl("topic", "alter", "t", "-c", "min.cleanable.dirty.ratio=0.1", check=False)
-                bus.busd.until(
-                    lambda p: not p.alive() or "compacted up to" in p.err(), "death or success"
-                ) if bus.busd.alive() else None
+                harness.until(
+                    lambda: not bus.busd.alive() or "compacted up to" in bus.busd.err(),
+                    "death or success",
+                    detail=bus.busd.tail,
+                )
                 strikes += not bus.busd.alive()
                 bus.kill()
                 if n == 2:
