@@ -33,6 +33,7 @@ enum {
     API_ATTACHMENTS_MAX = 4096, /* partitions that one peer may have attached */
     API_SEGMENT_FDS_MAX = 8,    /* segments that come with an attachment */
     API_FDS_MAX = 4 + API_SEGMENT_FDS_MAX,
+    API_PRINCIPAL_BYTES = 264, /* "User:" and a name of 255 bytes, with its NUL */
 };
 
 /** The answer to one request. */
@@ -65,6 +66,17 @@ struct api_peer_ops {
     int (*kick_fd)(struct api_peer *peer);
 };
 
+/** The listener that a peer came through: what it is told of this node, and what it must do first.
+ */
+struct api_listener {
+    const char *name; /* as configured: "SASL_PLAINTEXT://0.0.0.0:9092" */
+    const char *host; /* advertised to those who came in here, with `port` */
+    int32_t port;
+    bool loopback; /* bound to an address that only this machine reaches */
+    bool tls;      /* what is said cannot be overheard */
+    bool sasl;     /* who comes in has to authenticate */
+};
+
 /**
  * Somebody at a door. The door zeroes it, fills the upper half and calls api_peer_gone() when the
  * connection ends.
@@ -79,7 +91,14 @@ struct api_peer {
     bool same_pids;      /* its ids of threads are busd's as well: without, it may not append in
                             place, since the append lock tells threads apart by their ids */
     struct quota *quota; /* charged for attachments and for parked requests; may be NULL */
-    const char *name;    /* principal, "User:anna"; owned by the door, lives as long as the peer */
+    const char *name;    /* for people: "uid 7, pid 12", "192.0.2.1:4711"; owned by the door */
+    const char *address; /* "/192.0.2.1", as Kafka shows members of groups; "" on the Unix door */
+    const struct api_listener *listener; /* owned by the door; NULL on the Unix door */
+
+    /* Set by the door at first, then by the api. */
+    char principal[API_PRINCIPAL_BYTES]; /* "User:anna"; "User:ANONYMOUS" for who need not say */
+    bool
+        authenticated; /* false: all but ApiVersions and the requests of SASL ends the connection */
 
     /* Private to the api. */
     struct api_request *request;        /* the parked one, at most one per peer */

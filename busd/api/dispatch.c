@@ -11,6 +11,9 @@
 
 #include <stdlib.h>
 
+/** API keys that are allowed before authentication, ApiVersions beside them. */
+enum { KEY_SASL_HANDSHAKE = 17, KEY_SASL_AUTHENTICATE = 36 };
+
 enum { ARMED_FIRED = -2 }; /* whatever was asked for has come: ask again in any case */
 
 static int
@@ -19,6 +22,14 @@ refuse(const struct api_request *r)
     return err_set(BUS_ERR_UNSUPPORTED_VERSION,
         "request with API key %d, version %d is not served on this door", r->header.api_key,
         r->header.api_version);
+}
+
+/** Whether the request is one of those by which a client says who it is. */
+static bool
+is_for_strangers(const struct api_request *r)
+{
+    return r->header.api_key == API_API_VERSIONS || r->header.api_key == KEY_SASL_HANDSHAKE ||
+           r->header.api_key == KEY_SASL_AUTHENTICATE;
 }
 
 static int
@@ -73,6 +84,9 @@ handle(struct api_request *r, const uint8_t *frame, size_t n)
     request_handler *handler = handler_find(r->header.api_key);
     if (!r->info || !handler || !(r->info->doors & r->peer->door))
         return refuse(r);
+    if (!r->peer->authenticated && !is_for_strangers(r))
+        return err_set(BUS_ERR_ILLEGAL_SASL_STATE,
+            "%s before authentication: this listener wants SASL first", r->info->name);
     if (r->info->key == API_API_VERSIONS && r->header.api_version > r->info->max)
         return answer_newer_api_versions(r);
     if (!api_serves(r->info, r->header.api_version))

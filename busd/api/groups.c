@@ -217,11 +217,12 @@ take_protocols(struct api_request *r)
     return protocols;
 }
 
+/** As Kafka shows it: an address behind a slash; for local members their process. */
 static const char *
 host_of(const struct api_request *r, char space[HOST_BYTES])
 {
     snprintf(space, HOST_BYTES, "unix:%" PRId64, (int64_t)r->peer->pid);
-    return r->peer->door == API_DOOR_UNIX ? space : "";
+    return r->peer->door == API_DOOR_UNIX ? space : r->peer->address;
 }
 
 static enum bus_err

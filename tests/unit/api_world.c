@@ -150,6 +150,8 @@ init_peer(struct world *w, int who, uid_t uid, const char *name)
         .group_count = 1,
         .quota = &p->quota,
         .name = name,
+        .address = "",
+        .authenticated = true,
     };
 }
 

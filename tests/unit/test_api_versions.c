@@ -124,6 +124,25 @@ test_refuses_frames(void)
     world_fini(&w);
 }
 
+/* Who has not said who it is may ask what is served, and no more. */
+static void
+test_stranger(void)
+{
+    world_init(&w);
+    struct world_peer *p = &w.peers[0];
+    p->peer.authenticated = false;
+    struct api_versions_request versions = {
+        .client_software_name = "test", .client_software_version = "1"};
+    const struct api_versions_response *answer = world_call(&w, 0, API_API_VERSIONS, 3, &versions);
+    CU_ASSERT_EQUAL(answer->error_code, 0);
+    struct metadata_request metadata = {.topics_count = -1};
+    CU_ASSERT_EQUAL(world_send(&w, 0, API_METADATA, 9, &metadata), -BUS_ERR_ILLEGAL_SASL_STATE);
+    CU_ASSERT_EQUAL(p->answers, 0);
+    p->peer.authenticated = true;
+    CU_ASSERT_PTR_NOT_NULL(world_call(&w, 0, API_METADATA, 9, &metadata));
+    world_fini(&w);
+}
+
 static void
 test_status(void)
 {
@@ -174,6 +193,7 @@ static const struct unit_case cases[] = {
     {"refuses odd names of client software from version 3 on", test_software_words},
     {"answers a newer ApiVersions in version 0", test_newer_than_ours},
     {"ends the connection for frames that it does not know", test_refuses_frames},
+    {"serves nobody before authentication where that is asked for", test_stranger},
     {"tells its status", test_status},
     {"describes the cluster", test_describe_cluster},
     {NULL, NULL},
