@@ -127,6 +127,61 @@ int bus_consumer_fd(struct bus_consumer *consumer);
  */
 void bus_wakeup(struct bus_consumer *consumer);
 
+/** What happened to partitions of a group's member. */
+enum bus_rebalance {
+    BUS_ASSIGNED, /* they are this consumer's now, at the offsets given */
+    BUS_REVOKED,  /* they go to others; up to the offsets given they are this one's */
+    BUS_LOST,     /* others may have them already: nothing can be committed any more */
+};
+
+/**
+ * Told about a rebalance. Runs inside of bus_poll() or bus_unsubscribe(); of the consumer's
+ * functions it may call bus_commit_sync(), bus_commit_offsets(), bus_committed(), bus_position()
+ * and, at BUS_ASSIGNED, the seeks. The assignments are borrowed for the call.
+ */
+typedef void bus_rebalanced(void *context, struct bus_consumer *consumer, enum bus_rebalance what,
+    const struct bus_assignment *assignments, size_t count);
+
+/** Sets the callback, or NULL. Thread: owner. Blocks: no. */
+void bus_on_rebalance(struct bus_consumer *consumer, bus_rebalanced *rebalanced, void *context);
+
+/**
+ * Reads these topics as a member of the group `group.id`, which shares the partitions out among its
+ * members; or changes the subscription. The member has a connection and a thread of its own, which
+ * tells busd that it lives; but it leaves the group when bus_poll() is not called for
+ * `max.poll.interval.ms`. Partitions come and go inside of bus_poll(), and start where the group
+ * has committed, else by `auto.offset.reset`. With `enable.auto.commit` positions are committed
+ * each `auto.commit.interval.ms`, and before a partition is given up: records that bus_poll() gave
+ * count as done when it is called again. Fails with INVALID_GROUP_ID without a group.id,
+ * INVALID_ARGUMENT, WRONG_STATE after bus_assign(), or as bus_open(). Thread: owner. Blocks: for
+ * the connection, at most `socket.connection.setup.timeout.ms`.
+ */
+int bus_subscribe(struct bus_consumer *consumer, const char *const *topics, size_t count);
+
+/**
+ * Leaves the group and gives up all its partitions; with `enable.auto.commit` positions are
+ * committed first. A member with a `group.instance.id` leaves only by its session timeout. Returns
+ * 0, also when there was no subscription. Thread: owner. Blocks: up to `request.timeout.ms`.
+ */
+int bus_unsubscribe(struct bus_consumer *consumer);
+
+/**
+ * Commits for the group what bus_position() says of all partitions. Returns when it is on stable
+ * storage. Fails with REBALANCE_IN_PROGRESS (poll, then commit again), ILLEGAL_GENERATION,
+ * UNKNOWN_MEMBER_ID or FENCED_INSTANCE_ID (the partitions are lost), or what busd refuses. Also
+ * for assigned partitions, as long as the group has no members. Thread: owner. Blocks: up to
+ * `request.timeout.ms`.
+ */
+int bus_commit_sync(struct bus_consumer *consumer);
+
+/** As bus_commit_sync(), for the offsets given: those of the records to be read next. */
+int bus_commit_offsets(
+    struct bus_consumer *consumer, const struct bus_assignment *offsets, size_t count);
+
+/** What the group has committed for a partition; -1: nothing. Thread: owner. Blocks: as there. */
+int bus_committed(
+    struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t *offset);
+
 #ifdef __cplusplus
 }
 #endif

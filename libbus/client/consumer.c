@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "client/membership.h"
 #include "client/metadata.h"
 #include "client/offsets.h"
 
@@ -48,6 +49,7 @@ bus_consumer_close(struct bus_consumer **consumer)
     *consumer = NULL;
     if (!old)
         return;
+    bus_unsubscribe(old);
     watch_stop(old);
     free_parts(old->parts, old->count);
     pthread_cond_destroy(&old->armed_now);
@@ -97,6 +99,9 @@ int
 bus_assign(struct bus_consumer *consumer, const struct bus_assignment *assignments, size_t count)
 {
     int rc = check_assignments(assignments, count);
+    if (rc == 0 && consumer->membership)
+        rc = err_set(BUS_ERR_WRONG_STATE,
+            "the consumer has subscribed, so its group assigns: call bus_unsubscribe() first");
     if (rc < 0)
         return rc;
     struct part **parts = calloc(count + 1, sizeof *parts);
@@ -241,23 +246,45 @@ consumer_round(struct bus_consumer *consumer, struct bus_record *records, int ma
     return 0;
 }
 
-int
-bus_poll(struct bus_consumer *consumer, struct bus_record *records, int max, int timeout_ms)
+/* Without a look at the clock for a poll that does not wait. */
+static int64_t
+poll_deadline_ns(int timeout_ms)
 {
-    if (max < 1 || max > CONSUMER_RECORDS_MAX)
-        return err_set(BUS_ERR_INVALID_ARGUMENT, "a poll for %d records: 1 to %d can be asked for",
-            max, CONSUMER_RECORDS_MAX);
+    if (timeout_ms <= 0)
+        return timeout_ms < 0 ? INT64_MAX : 0;
+    return clock_mono_ns() + (int64_t)timeout_ms * 1000000;
+}
+
+static int
+poll_parts(struct bus_consumer *consumer, struct bus_record *records, int max, bool wait,
+    int64_t deadline_ns)
+{
     watch_enter(consumer);
     int rc = consumer_round(consumer, records, max);
-    if (rc == 0 && timeout_ms != 0)
-        rc = consumer_wait(consumer, records, max,
-            timeout_ms < 0 ? INT64_MAX : clock_mono_ns() + (int64_t)timeout_ms * 1000000);
+    if (rc == 0 && wait)
+        rc = consumer_wait(consumer, records, max, deadline_ns);
     else if (rc == 0)
         consumer_prepare(consumer);
     if (rc == 0 && __builtin_expect(consumer->watched, 0))
         watch_arm(consumer);
     watch_leave(consumer);
     return rc;
+}
+
+int
+bus_poll(struct bus_consumer *consumer, struct bus_record *records, int max, int timeout_ms)
+{
+    if (max < 1 || max > CONSUMER_RECORDS_MAX)
+        return err_set(BUS_ERR_INVALID_ARGUMENT, "a poll for %d records: 1 to %d can be asked for",
+            max, CONSUMER_RECORDS_MAX);
+    int64_t deadline_ns = poll_deadline_ns(timeout_ms);
+    for (;;) {
+        int rc = consumer->membership ? membership_poll(consumer->membership) : 0;
+        if (rc == 0)
+            rc = poll_parts(consumer, records, max, timeout_ms != 0, deadline_ns);
+        if (rc != 0 || !membership_calls(consumer) || clock_mono_ns() >= deadline_ns)
+            return rc;
+    }
 }
 
 void

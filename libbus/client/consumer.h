@@ -20,6 +20,8 @@ enum {
     CONSUMER_PARTS_MAX = 10000,
 };
 
+struct membership;
+
 struct part {
     struct attachment attachment;
     struct cursor cursor;
@@ -30,6 +32,7 @@ struct part {
     char *topic; /* owned */
     int32_t partition;
     int64_t position;    /* the next offset to give */
+    int64_t committed;   /* what the group has stored; -1: not known */
     int64_t batch_next;  /* behind the batch of `iter` */
     int64_t fresh_from;  /* what lies here or behind was published while we watched */
     int64_t retry_ns;    /* nothing to be had before this time; 0: look at once */
@@ -48,6 +51,12 @@ struct bus_consumer {
     unsigned waits;        /* so far */
     _Atomic uint32_t wake; /* bumped by bus_wakeup() */
     uint32_t wake_seen;
+
+    struct membership *membership; /* owned; NULL: not subscribed */
+    _Atomic uint32_t group_word;   /* bumped when the group wants something of the application */
+    uint32_t group_seen;
+    bus_rebalanced *rebalanced;
+    void *rebalanced_context;
 
     /* bus_consumer_fd(): every call takes the lock once there is a watcher. */
     bool watched;

@@ -25,6 +25,7 @@ part_new(struct bus *bus, const char *topic, int32_t partition)
     }
     part->topic = name;
     part->partition = partition;
+    part->committed = -1;
     attach_init(&part->attachment, bus, name, partition, ATTACH_READ);
     buf_init(&part->packed);
     buf_init(&part->unpacked);

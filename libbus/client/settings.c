@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "client/assign.h"
 #include "record/codec.h"
 
 #include <ctype.h>
@@ -189,7 +190,9 @@ check_together(const struct settings *settings)
         return err_set(BUS_ERR_INVALID_CONFIG,
             "compression.type: this build of libbus has no %s; none and zstd are always there",
             codec_name(settings->compression_type));
-    return 0;
+    enum assign_strategy strategies[ASSIGN_STRATEGIES];
+    int rc = assign_parse(settings->partition_assignment_strategy, strategies);
+    return rc < 0 ? rc : 0;
 }
 
 static void

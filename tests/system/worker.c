@@ -5,6 +5,9 @@
  *   worker produce SOCKET TOPIC ID COUNT [name=value…]
  *   worker stream  SOCKET TOPIC ID COUNT [name=value…]     as produce, but does not wait for each
  *   worker consume SOCKET TOPIC ID COUNT [name=value…]
+ *   worker group   SOCKET TOPIC ID COUNT [name=value…]     as consume, as a member of group.id;
+ *                                                          tells "assigned|revoked|lost
+ *                                                          PARTITION OFFSET"
  *   worker loan    SOCKET TOPIC ID 1     [name=value…]     takes a loan, tells, and waits for a
  *                                                          line on its input before it commits
  *   worker script  SOCKET TOPIC ID 0     [name=value…]     sends the records that its input tells
@@ -377,13 +380,35 @@ go_on(struct bus_consumer *consumer, int rc)
 }
 
 static void
-consume(struct bus *bus)
+tell_rebalance(void *context, struct bus_consumer *consumer, enum bus_rebalance what,
+    const struct bus_assignment *assignments, size_t count)
+{
+    static const char *const words[] = {
+        [BUS_ASSIGNED] = "assigned", [BUS_REVOKED] = "revoked", [BUS_LOST] = "lost"};
+    (void)context;
+    (void)consumer;
+    for (size_t i = 0; i < count; i++)
+        printf("%s %d %" PRId64 "\n", words[what], (int)assignments[i].partition,
+            assignments[i].offset);
+}
+
+static int32_t
+subscribe(struct bus_consumer *consumer)
+{
+    bus_on_rebalance(consumer, tell_rebalance, NULL);
+    if (bus_subscribe(consumer, &options.topic, 1) < 0)
+        die("subscribe");
+    return 0;
+}
+
+static void
+consume(struct bus *bus, bool in_group)
 {
     static struct bus_record records[RECORDS_MAX];
     struct bus_consumer *consumer;
     if (bus_consumer_open(bus, options.config, &consumer) < 0)
         die("open a consumer");
-    int32_t partitions = assign(bus, consumer);
+    int32_t partitions = in_group ? subscribe(consumer) : assign(bus, consumer);
     int64_t last_ms = now_ms();
     for (long seen = 0; !stopping && (options.count == 0 || seen < options.count);) {
         int got = bus_poll(consumer, records, RECORDS_MAX, POLL_MS);
@@ -461,7 +486,7 @@ main(int argc, char **argv)
     else if (strcmp(argv[1], "link") == 0)
         link_state(bus);
     else
-        consume(bus);
+        consume(bus, strcmp(argv[1], "group") == 0);
     bus_close(&bus);
     bus_config_free(&options.config);
     return 0;
