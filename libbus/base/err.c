@@ -169,5 +169,5 @@ err_to_wire(int rc)
 int
 err_of_wire(int16_t wire)
 {
-    return wire == -1 ? -BUS_ERR_UNKNOWN_SERVER_ERROR : -(int)wire;
+    return wire < 0 ? -BUS_ERR_UNKNOWN_SERVER_ERROR : -(int)wire;
 }

@@ -99,9 +99,10 @@ int bus_settings_get(
     const struct bus_settings *settings, size_t index, struct bus_setting_state *state);
 
 /**
- * The first offset whose record's timestamp is at or after `timestamp_ms`, or for
- * BUS_OFFSET_BEGINNING and BUS_OFFSET_END the ends. `*offset` is -1 when no record is that young.
- * `found_ms` may be NULL.
+ * The first offset whose record's timestamp is at or after `timestamp_ms`; for BUS_OFFSET_BEGINNING
+ * and BUS_OFFSET_END the ends; for BUS_OFFSET_MAX_TIME the record with the largest timestamp.
+ * `*offset` is -1 when no record is that young, or there is none. `found_ms` may be NULL. For many
+ * partitions see bus_offsets_find().
  */
 int bus_offset_find(struct bus *bus, const char *topic, int32_t partition, int64_t timestamp_ms,
     int64_t *offset, int64_t *found_ms);

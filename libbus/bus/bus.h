@@ -31,6 +31,7 @@
 #include <bus/client.h>
 #include <bus/consumer.h>
 #include <bus/errors.h>
+#include <bus/groups.h>
 #include <bus/producer.h>
 
 #endif

@@ -16,6 +16,8 @@ extern "C" {
 #define BUS_TIME_NOW INT64_C(-1)         /* the timestamp of the call */
 #define BUS_OFFSET_BEGINNING INT64_C(-2) /* the oldest record kept */
 #define BUS_OFFSET_END INT64_C(-1)       /* behind the newest record */
+#define BUS_OFFSET_MAX_TIME                                                                        \
+    INT64_C(-3) /* the record with the largest timestamp; first of several */
 
 /** The version of the library as "0.1.0"; static. Thread: any. */
 const char *bus_version(void);

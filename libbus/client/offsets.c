@@ -56,7 +56,7 @@ int
 bus_offset_find(struct bus *bus, const char *topic, int32_t partition, int64_t timestamp_ms,
     int64_t *offset, int64_t *found_ms)
 {
-    if (timestamp_ms < BUS_OFFSET_BEGINNING)
+    if (timestamp_ms < BUS_OFFSET_MAX_TIME)
         return err_set(BUS_ERR_INVALID_ARGUMENT, "%lld is not a time", (long long)timestamp_ms);
     struct offset_query query = {
         .topic = topic, .partition = partition, .timestamp_ms = timestamp_ms};

@@ -6,6 +6,8 @@
 
 #include "client/bus.h"
 
+#include <bus/groups.h>
+
 struct offset_query {
     const char *topic;
     int32_t partition;
@@ -21,5 +23,9 @@ struct offset_found {
 /** Asks ListOffsets. Fails with those of conn_call() and what busd refuses. Blocks: as there. */
 int offsets_ask(struct bus *bus, const struct offset_query *query, int64_t deadline_ns,
     struct offset_found *found);
+
+/** As bus_offsets_find(), until a deadline. */
+int offsets_ask_all(
+    struct bus *bus, struct bus_offset_query *queries, size_t count, int64_t deadline_ns);
 
 #endif

@@ -87,6 +87,8 @@ test_wire(void)
     CU_ASSERT_EQUAL(err_of_wire(0), 0);
     CU_ASSERT_EQUAL(err_of_wire(1), -BUS_ERR_OFFSET_OUT_OF_RANGE);
     CU_ASSERT_EQUAL(err_of_wire(-1), -BUS_ERR_UNKNOWN_SERVER_ERROR);
+    /* No number of any table: still a failure, and negative. */
+    CU_ASSERT_EQUAL(err_of_wire(-5), -BUS_ERR_UNKNOWN_SERVER_ERROR);
 }
 
 static void *
