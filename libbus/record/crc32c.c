@@ -29,13 +29,21 @@ __attribute__((target("sse4.2"))) static uint32_t
 extend_short(uint32_t crc, const unsigned char *p, size_t n)
 {
     uint64_t sum = crc, word;
+    uint32_t half;
     for (; n >= sizeof word; n -= sizeof word, p += sizeof word) {
         memcpy(&word, p, sizeof word);
         sum = _mm_crc32_u64(sum, word);
     }
+    crc = (uint32_t)sum;
+    if (n >= sizeof half) {
+        memcpy(&half, p, sizeof half);
+        crc = _mm_crc32_u32(crc, half);
+        n -= sizeof half;
+        p += sizeof half;
+    }
     for (; n > 0; n--)
-        sum = _mm_crc32_u8((uint32_t)sum, *p++);
-    return (uint32_t)sum;
+        crc = _mm_crc32_u8(crc, *p++);
+    return crc;
 }
 #endif
 
