@@ -12,6 +12,7 @@
 #include "shm/cursor.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,6 +235,7 @@ bench_batches(const char *folder, int size)
 int
 main(int argc, char **argv)
 {
+    signal(SIGPIPE, SIG_IGN); /* the segments are removed, even if nobody reads the figures */
     const char *folder = argc > 1 ? argv[1] : ".";
     setvbuf(stdout, NULL, _IOLBF, 0);
     bench_floor();
