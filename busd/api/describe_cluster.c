@@ -5,7 +5,17 @@
 #include "api/table.h"
 #include "base/err.h"
 
-enum { ENDPOINT_BROKERS = 1 };
+enum { ENDPOINT_BROKERS = 1, ENDPOINT_CONTROLLERS = 2 };
+
+static int
+check_endpoint(int8_t type)
+{
+    if (type == ENDPOINT_BROKERS)
+        return 0;
+    return err_set(type == ENDPOINT_CONTROLLERS ? BUS_ERR_MISMATCHED_ENDPOINT_TYPE
+                                                : BUS_ERR_UNSUPPORTED_ENDPOINT_TYPE,
+        "endpoint type %d is not served: 1 asks for the brokers", type);
+}
 
 static int
 add_brokers(struct api_request *r, struct describe_cluster_response *out)
@@ -33,15 +43,14 @@ handle_describe_cluster(struct api_request *r)
     out->cluster_id = meta_identity(controller->meta)->cluster_id;
     out->controller_id = controller_node(controller);
     out->endpoint_type = request->endpoint_type;
-    if (request->endpoint_type != ENDPOINT_BROKERS) {
-        out->error_code = peer_error(r,
-            err_set(BUS_ERR_INVALID_REQUEST,
-                "endpoint type %d is not served: 1 asks for the brokers", request->endpoint_type));
+    int rc = check_endpoint(request->endpoint_type);
+    if (rc < 0) {
+        out->error_code = peer_error(r, rc);
         out->error_message = request_error_text(r);
         return HANDLED_DONE;
     }
     if (request->include_cluster_authorized_operations)
         out->cluster_authorized_operations = peer_cluster_operations(r);
-    int rc = add_brokers(r, out);
+    rc = add_brokers(r, out);
     return rc < 0 ? rc : HANDLED_DONE;
 }

@@ -18,6 +18,8 @@ enum {
     ERROR_FROM_VERSION = 7,     /* of the whole answer */
     ZSTD_FROM_VERSION = 10,
     TOPIC_IDS_FROM_VERSION = 13,
+    SESSION_BEGINS = 0, /* epochs of full requests */
+    SESSION_NONE = -1,
 };
 
 struct fetch {
@@ -308,11 +310,11 @@ make_answer(struct api_request *r)
     return f->starts && f->waits ? 0 : -BUS_ERR_NO_MEMORY;
 }
 
-/** Sessions are not kept; every request is a full one. */
+/** Sessions are not kept: a request must be a full one, whatever session it wants to end. */
 static bool
 wants_session(const struct fetch_request *request)
 {
-    return request->session_epoch > 0 || (request->session_id != 0 && request->session_epoch != -1);
+    return request->session_epoch != SESSION_BEGINS && request->session_epoch != SESSION_NONE;
 }
 
 static bool

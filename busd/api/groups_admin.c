@@ -16,6 +16,8 @@ enum {
     OPERATION_DESCRIBE = 8,
 };
 
+enum { NOT_FOUND_FROM_VERSION = 6 }; /* of DescribeGroups: an unknown group is an error */
+
 /** The only kind of group here; "consumer" is Kafka's name for groups of its newer protocol. */
 static const char *const group_type = "classic";
 
@@ -130,6 +132,19 @@ check_describe(const struct api_request *r, const char *id)
     return error ? error : coordinator_check_access(r, id);
 }
 
+/** A group without members: it has offsets, or it does not exist, which newer clients are told. */
+static void
+describe_simple(struct api_request *r, const char *id, struct describe_groups_response_group *out)
+{
+    bool is_known = offsets_known(r->api->offsets, id);
+    out->group_state = is_known ? "Empty" : "Dead";
+    if (is_known || r->header.api_version < NOT_FOUND_FROM_VERSION)
+        return;
+    err_set(BUS_ERR_GROUP_ID_NOT_FOUND, "group %s does not exist", id);
+    out->error_code = coordinator_code(r, BUS_ERR_GROUP_ID_NOT_FOUND);
+    out->error_message = request_error_text(r);
+}
+
 static int
 describe(struct api_request *r, const char *id, struct describe_groups_response_group *out)
 {
@@ -145,7 +160,7 @@ describe(struct api_request *r, const char *id, struct describe_groups_response_
             1 << OPERATION_READ | 1 << OPERATION_DELETE | 1 << OPERATION_DESCRIBE;
     const struct group *group = coordinator_find(r, id);
     if (!group) {
-        out->group_state = offsets_known(r->api->offsets, id) ? "Empty" : "Dead";
+        describe_simple(r, id, out);
         return 0;
     }
     out->group_state = group_state_name(group->state);

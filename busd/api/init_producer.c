@@ -26,6 +26,16 @@ take_id(struct api *api, int64_t *id)
     return 0;
 }
 
+/** An epoch belongs to an id; transactions there are none. */
+static int16_t
+check(const struct init_producer_id_request *request)
+{
+    bool is_empty = request->transactional_id && request->transactional_id[0] == '\0';
+    if (is_empty || (request->producer_id == -1) != (request->producer_epoch == -1))
+        return BUS_ERR_INVALID_REQUEST;
+    return request->transactional_id ? BUS_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED : BUS_ERR_NONE;
+}
+
 int
 handle_init_producer_id(struct api_request *r)
 {
@@ -34,10 +44,9 @@ handle_init_producer_id(struct api_request *r)
     int64_t id = -1;
     out->producer_id = -1;
     out->producer_epoch = -1;
-    if (request->transactional_id) {
-        out->error_code = BUS_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    out->error_code = check(request);
+    if (out->error_code)
         return HANDLED_DONE;
-    }
     /* A producer that knows an id and lost its sequence gets a fresh one too, as Kafka does it. */
     int rc = take_id(r->api, &id);
     if (rc < 0) {

@@ -6,6 +6,10 @@
 #include "api/topics.h"
 #include "base/err.h"
 
+#include <string.h>
+
+enum { IDS_FROM_VERSION = 12 }; /* topics may be named by id */
+
 static int
 add_brokers(struct api_request *r, struct metadata_response *out)
 {
@@ -82,12 +86,28 @@ named_topic(struct api_request *r, const struct metadata_request_topic *wanted, 
     return *rc == 0 ? cluster_topic(cluster, wanted->name) : NULL;
 }
 
+/** Ids came to requests in a version of their own; Kafka refuses the whole request before it. */
+static bool
+has_early_ids(const struct api_request *r)
+{
+    static const struct uuid none;
+    const struct metadata_request *request = r->message;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        const struct metadata_request_topic *topic = &request->topics[i];
+        if (!topic->name || memcmp(&topic->topic_id, &none, sizeof none) != 0)
+            return r->header.api_version < IDS_FROM_VERSION;
+    }
+    return false;
+}
+
 static int
 add_named(struct api_request *r, struct metadata_response_topic *out,
-    const struct metadata_request_topic *wanted)
+    const struct metadata_request_topic *wanted, bool refused)
 {
     int rc = 0;
-    const struct cluster_topic *topic = named_topic(r, wanted, &rc);
+    const struct cluster_topic *topic = refused ? NULL : named_topic(r, wanted, &rc);
+    if (refused)
+        rc = -BUS_ERR_INVALID_REQUEST;
     if (topic && peer_may_see(r, topic))
         return fill_topic(r, out, topic);
     out->error_code = topic ? (int16_t)BUS_ERR_TOPIC_AUTHORIZATION_FAILED : peer_error(r, rc);
@@ -120,9 +140,10 @@ add_named_topics(struct api_request *r, struct metadata_response *out)
         wire_array(&metadata_response_topic_schema, &r->arena, (size_t)request->topics_count);
     if (!out->topics)
         return -BUS_ERR_NO_MEMORY;
+    bool refused = has_early_ids(r);
     int rc = 0;
     for (int32_t i = 0; i < request->topics_count && rc == 0; i++)
-        rc = add_named(r, &out->topics[out->topics_count++], &request->topics[i]);
+        rc = add_named(r, &out->topics[out->topics_count++], &request->topics[i], refused);
     return rc;
 }
 

@@ -241,19 +241,36 @@ catch_up(struct producings *p, struct producing *one, struct log *log)
     return one->next_offset < bounds.end_offset ? PRODUCING_LATER : 0;
 }
 
+/** The state of a log, with all that is new in it. As producing_look(). */
+static int
+follow(struct producings *p, struct open_log *log, struct producing **one)
+{
+    int rc = get(p, log, one);
+    if (rc < 0)
+        return rc;
+    (*one)->used_ms = now_ms(p);
+    if (p->check_ms < 0)
+        p->check_ms = (*one)->used_ms + setting(p, BROKER_PRODUCER_ID_EXPIRATION_CHECK_INTERVAL_MS);
+    return catch_up(p, *one, log->log);
+}
+
 int
 producing_judge(struct producings *p, struct open_log *log, const struct producer_batch *batch,
     struct producer_batch *known)
 {
     struct producing *one;
-    int rc = get(p, log, &one);
-    if (rc < 0)
-        return rc;
-    one->used_ms = now_ms(p);
-    if (p->check_ms < 0)
-        p->check_ms = one->used_ms + setting(p, BROKER_PRODUCER_ID_EXPIRATION_CHECK_INTERVAL_MS);
-    rc = catch_up(p, one, log->log);
+    int rc = follow(p, log, &one);
     return rc == 0 ? producers_check(&one->state, batch, known) : rc;
+}
+
+int
+producing_look(struct producings *p, struct open_log *log, const struct producers **state)
+{
+    struct producing *one;
+    int rc = follow(p, log, &one);
+    if (rc == 0)
+        *state = &one->state;
+    return rc;
 }
 
 void

@@ -20,7 +20,7 @@ int producings_new(struct api *api, struct producings **producings);
 /** Saves what is known and frees. Blocks: for the disk. */
 void producings_free(struct producings **producings);
 
-/** Outcomes of producing_judge(), beside those of producers_check(). */
+/** Outcomes of producing_judge(), beside those of producers_check(), and of producing_look(). */
 enum { PRODUCING_LATER = 2 };
 
 /**
@@ -34,6 +34,14 @@ int producing_judge(struct producings *producings, struct open_log *log,
 /** The batch that was judged last was appended at batch->base_offset. */
 void producing_note(
     struct producings *producings, const struct open_log *log, const struct producer_batch *batch);
+
+/**
+ * What is known of the producers of a log, all that it holds taken in. 0 with *state, which is
+ * borrowed until control returns to the loop, PRODUCING_LATER, or a failure as of
+ * producing_judge().
+ */
+int producing_look(
+    struct producings *producings, struct open_log *log, const struct producers **state);
 
 /** Saves what has changed and forgets silent producers, when it is time. */
 void producings_run(struct producings *producings);

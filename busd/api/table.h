@@ -20,6 +20,7 @@ request_handler *handler_find(int16_t key);
 
 /* The handlers; see request_handler. */
 request_handler handle_alter_configs;
+request_handler handle_alter_partition_reassignments;
 request_handler handle_api_versions;
 request_handler handle_attach_partition;
 request_handler handle_compact_topic;
@@ -32,7 +33,13 @@ request_handler handle_delete_topics;
 request_handler handle_describe_cluster;
 request_handler handle_describe_configs;
 request_handler handle_describe_groups;
+request_handler handle_describe_log_dirs;
+request_handler handle_describe_producers;
+request_handler handle_describe_quorum;
+request_handler handle_describe_topic_partitions;
+request_handler handle_describe_transactions;
 request_handler handle_detach_partition;
+request_handler handle_elect_leaders;
 request_handler handle_fetch;
 request_handler handle_find_coordinator;
 request_handler handle_heartbeat;
@@ -42,6 +49,8 @@ request_handler handle_join_group;
 request_handler handle_leave_group;
 request_handler handle_list_groups;
 request_handler handle_list_offsets;
+request_handler handle_list_partition_reassignments;
+request_handler handle_list_transactions;
 request_handler handle_metadata;
 request_handler handle_offset_commit;
 request_handler handle_offset_delete;
@@ -51,5 +60,7 @@ request_handler handle_open_segment;
 request_handler handle_produce;
 request_handler handle_report_stall;
 request_handler handle_sync_group;
+request_handler handle_unregister_broker;
+request_handler handle_update_features;
 
 #endif

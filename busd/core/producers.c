@@ -230,6 +230,23 @@ producers_note(struct producers *producers, const struct producer_batch *batch, 
     return 0;
 }
 
+void
+producers_each(const struct producers *producers, int64_t now_ms,
+    void (*each)(void *context, const struct producers_row *row), void *context)
+{
+    for (size_t i = 0; i < producers->bucket_count; i++)
+        for (const struct producer *at = producers->buckets[i]; at; at = at->chain) {
+            const struct seen *last = &at->window[at->count - 1];
+            const struct producers_row row = {
+                .producer_id = at->id,
+                .silent_ms = now_ms - at->wrote_ms,
+                .last_sequence = producers_sequence(last->first_sequence, last->last_delta),
+                .epoch = at->epoch,
+            };
+            each(context, &row);
+        }
+}
+
 size_t
 producers_expire(struct producers *producers, int64_t now_ms, int64_t silent_ms)
 {

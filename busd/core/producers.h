@@ -61,6 +61,18 @@ int producers_check(const struct producers *producers, const struct producer_bat
  * producers_expire(). 0 or NO_MEMORY. */
 int producers_note(struct producers *producers, const struct producer_batch *batch, int64_t now_ms);
 
+/** A producer as others see it. */
+struct producers_row {
+    int64_t producer_id;
+    int64_t silent_ms;     /* since its last batch */
+    int32_t last_sequence; /* of that batch */
+    int16_t epoch;
+};
+
+/** Calls `each` for every producer, in no order. */
+void producers_each(const struct producers *producers, int64_t now_ms,
+    void (*each)(void *context, const struct producers_row *row), void *context);
+
 /** Forgets producers that have written nothing for `silent_ms`; returns how many. */
 size_t producers_expire(struct producers *producers, int64_t now_ms, int64_t silent_ms);
 

@@ -3,6 +3,7 @@
  */
 #include "base/bytes.h"
 #include "base/err.h"
+#include "api/table.h"
 #include "unit/api_world.h"
 
 #include <string.h>
@@ -33,7 +34,8 @@ test_announces(void)
         for (int32_t i = 1; i < answer->api_keys_count; i++)
             CU_ASSERT(answer->api_keys[i - 1].api_key < answer->api_keys[i].api_key);
         CU_ASSERT_PTR_NOT_NULL(row_of(answer, API_ATTACH_PARTITION));
-        CU_ASSERT_PTR_NULL(row_of(answer, API_ELECT_LEADERS));
+        CU_ASSERT_PTR_NOT_NULL(row_of(answer, API_ELECT_LEADERS));
+        CU_ASSERT_EQUAL((size_t)answer->api_keys_count, handler_table_count);
         const struct api_versions_response_api_key *produce = row_of(answer, API_PRODUCE);
         CU_ASSERT_PTR_NOT_NULL_FATAL(produce);
         CU_ASSERT_EQUAL(produce->min_version, 0);
@@ -113,9 +115,9 @@ test_refuses_frames(void)
     static const uint8_t junk[] = {0, 3, 0, 9, 1, 2, 3};
     CU_ASSERT_EQUAL(send_header(9999, 0), -BUS_ERR_UNSUPPORTED_VERSION);
     CU_ASSERT_EQUAL(send_header(-1, 0), -BUS_ERR_UNSUPPORTED_VERSION);
-    CU_ASSERT_EQUAL(send_header(API_ELECT_LEADERS, 0), -BUS_ERR_UNSUPPORTED_VERSION);
+    CU_ASSERT_EQUAL(send_header(API_ELECT_LEADERS, 3), -BUS_ERR_UNSUPPORTED_VERSION);
     CU_ASSERT_EQUAL(send_header(API_PRODUCE, 2), -BUS_ERR_UNSUPPORTED_VERSION);
-    CU_ASSERT_EQUAL(send_header(API_METADATA, 13), -BUS_ERR_UNSUPPORTED_VERSION);
+    CU_ASSERT_EQUAL(send_header(API_METADATA, 14), -BUS_ERR_UNSUPPORTED_VERSION);
     CU_ASSERT_EQUAL(send_header(API_METADATA, -1), -BUS_ERR_UNSUPPORTED_VERSION);
     CU_ASSERT_EQUAL(send_header(API_METADATA, 1), -BUS_ERR_INVALID_REQUEST);
     CU_ASSERT(api_dispatch(w.api, &w.peers[0].peer, junk, 0) < 0);
@@ -179,11 +181,14 @@ test_describe_cluster(void)
         CU_ASSERT_STRING_EQUAL(answer->brokers[0].host, "here");
         CU_ASSERT_EQUAL(answer->cluster_authorized_operations == INT32_MIN, version == 0);
     }
-    struct describe_cluster_request controllers = {.endpoint_type = 2};
+    struct describe_cluster_request other = {.endpoint_type = 2};
     const struct describe_cluster_response *answer =
-        world_call(&w, 0, API_DESCRIBE_CLUSTER, 1, &controllers);
-    CU_ASSERT_EQUAL(answer->error_code, BUS_ERR_INVALID_REQUEST);
+        world_call(&w, 0, API_DESCRIBE_CLUSTER, 1, &other);
+    CU_ASSERT_EQUAL(answer->error_code, BUS_ERR_MISMATCHED_ENDPOINT_TYPE);
     CU_ASSERT_PTR_NOT_NULL(answer->error_message);
+    other.endpoint_type = 3;
+    answer = world_call(&w, 0, API_DESCRIBE_CLUSTER, 1, &other);
+    CU_ASSERT_EQUAL(answer->error_code, BUS_ERR_UNSUPPORTED_ENDPOINT_TYPE);
     world_fini(&w);
 }
 
