@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Frames, ApiVersions, DaemonStatus, DescribeCluster.
  */
+#include "api/table.h"
 #include "base/bytes.h"
 #include "base/err.h"
-#include "api/table.h"
 #include "unit/api_world.h"
 
 #include <string.h>
