@@ -23,6 +23,8 @@ cluster_fini(struct cluster *cluster)
     free(cluster->by_id);
     free(cluster->nodes);
     settings_fini(&cluster->settings);
+    acl_set_fini(&cluster->acls);
+    user_set_fini(&cluster->users);
     *cluster = (struct cluster){0};
 }
 

@@ -54,6 +54,8 @@ struct cluster {
     int64_t partition_total;  /* of all topics */
     int64_t next_producer_id; /* the first one that no node has */
     struct settings settings; /* busd's, set at run time */
+    struct acl_set acls;
+    struct user_set users;
 };
 
 /** An empty cluster. `fixed` are busd's settings by file and flags; borrowed, may be NULL. */
@@ -97,6 +99,10 @@ struct changes {
     struct cluster_topic *next;    /* before the commit: what the topic will be; owned */
     struct cluster_node node;      /* NODE_REGISTER */
     struct settings settings;      /* BROKER_ALTER: what the settings will be */
+    struct acl *acl;               /* ACL_ADD: the new rule, owned before the commit, borrowed
+                                      after; ACL_REMOVE: the old one, the other way round */
+    struct user_row *user;         /* USER_SET: the new row, as `acl`; USER_REMOVE: the old one */
+    struct user_row *replaced;     /* USER_SET: the old row, if any; owned after the commit */
     const struct cluster *cluster; /* borrowed */
     bool committed;
 };
@@ -104,7 +110,8 @@ struct changes {
 /**
  * Checks a command and works out what it does; the cluster does not change. Outcomes: 0,
  * TOPIC_ALREADY_EXISTS, INVALID_TOPIC_EXCEPTION, INVALID_PARTITIONS, INVALID_REPLICA_ASSIGNMENT,
- * INVALID_CONFIG, UNKNOWN_TOPIC_ID, POLICY_VIOLATION (partitions.max), INVALID_REQUEST, NO_MEMORY.
+ * INVALID_CONFIG, UNKNOWN_TOPIC_ID, POLICY_VIOLATION (partitions.max, acls.max, users.max),
+ * INVALID_REQUEST, UNACCEPTABLE_CREDENTIAL, RESOURCE_NOT_FOUND, DUPLICATE_RESOURCE, NO_MEMORY.
  * `changes` need changes_fini() only after 0. Between prepare and commit no other command may be
  * prepared.
  */
@@ -120,7 +127,7 @@ void changes_fini(struct changes *changes);
 /** prepare and commit in one. */
 int cluster_apply(struct cluster *cluster, const struct command *command, struct changes *changes);
 
-enum { CLUSTER_KEY_BYTES_MAX = 32 };
+enum { CLUSTER_KEY_BYTES_MAX = 2 + USER_NAME_BYTES_MAX };
 
 /** A piece of the state as it is stored: `value_bytes` 0 removes the key. */
 struct cluster_row {

@@ -2,6 +2,7 @@
  * Commands: checked, prepared beside the state, committed.
  */
 #include "base/check.h"
+#include "core/cluster_security.h"
 #include "core/cluster_sets.h"
 
 #include <inttypes.h>
@@ -283,6 +284,14 @@ prepare(struct cluster *cluster, const struct command *command, struct changes *
         return prepare_node(cluster, command, changes);
     case COMMAND_PRODUCER_IDS:
         return prepare_producer_ids(cluster, command, changes);
+    case COMMAND_ACL_ADD:
+        return security_prepare_acl(cluster, command, changes);
+    case COMMAND_ACL_REMOVE:
+        return security_find_acl(cluster, command, changes);
+    case COMMAND_USER_SET:
+        return security_prepare_user(cluster, command, changes);
+    case COMMAND_USER_REMOVE:
+        return security_find_user(cluster, command, changes);
     }
     return err_set(BUS_ERR_INVALID_REQUEST, "unknown metadata command %d", (int)command->type);
 }
@@ -338,6 +347,12 @@ cluster_commit(struct cluster *cluster, struct changes *changes)
     case COMMAND_PRODUCER_IDS:
         cluster->next_producer_id += changes->producer_id_count;
         break;
+    case COMMAND_ACL_ADD:
+    case COMMAND_ACL_REMOVE:
+    case COMMAND_USER_SET:
+    case COMMAND_USER_REMOVE:
+        security_commit(cluster, changes);
+        break;
     }
     changes->committed = true;
 }
@@ -349,6 +364,7 @@ changes_fini(struct changes *changes)
     if (changes->committed && changes->type == COMMAND_TOPIC_DELETE)
         cluster_topic_free(&changes->topic);
     settings_fini(&changes->settings);
+    security_changes_fini(changes);
     changes->topic = NULL;
 }
 

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "core/cluster_sets.h"
 #include "core/pack.h"
+#include "core/pack_security.h"
 
 #include <string.h>
 
@@ -14,6 +15,8 @@ enum row_kind {
     ROW_SETTINGS = 's',  /* busd's settings, set at run time */
     ROW_NODE = 'n',      /* then the node id */
     ROW_PRODUCERS = 'p', /* the next producer id */
+    ROW_ACL = 'a',       /* then the id */
+    ROW_USER = 'u',      /* then the mechanism in a byte, and the name */
 };
 
 enum { ROW_ARENA_BYTES_MAX = 1 << 20 };
@@ -70,6 +73,24 @@ set_key(struct cluster_row *row, enum row_kind kind, const void *rest, size_t n)
 }
 
 static void
+put_security(const struct changes *changes, struct buf *space, struct cluster_row *row)
+{
+    const struct user_row *user = changes->user;
+    if (changes->acl)
+        set_key(row, ROW_ACL, &changes->acl->id, sizeof changes->acl->id);
+    if (user) {
+        uint8_t key[1 + USER_NAME_BYTES_MAX] = {(uint8_t)user->credential.mechanism};
+        size_t n = strlen(user->name);
+        memcpy(key + 1, user->name, n);
+        set_key(row, ROW_USER, key, 1 + n);
+    }
+    if (changes->type == COMMAND_ACL_ADD)
+        pack_acl(space, &changes->acl->rule);
+    if (changes->type == COMMAND_USER_SET)
+        pack_credential(space, &user->credential);
+}
+
+static void
 put_value(const struct changes *changes, struct buf *space, struct cluster_row *row)
 {
     uint8_t id[4];
@@ -98,6 +119,9 @@ put_value(const struct changes *changes, struct buf *space, struct cluster_row *
         set_key(row, ROW_PRODUCERS, NULL, 0);
         pack_i64(space, changes->first_producer_id + changes->producer_id_count);
         break;
+    default:
+        put_security(changes, space, row);
+        break;
     }
 }
 
@@ -110,7 +134,8 @@ cluster_row(const struct changes *changes, struct buf *space, struct cluster_row
     put_value(changes, space, row);
     if (buf_failed(space))
         return err_no_memory();
-    if (changes->type == COMMAND_TOPIC_DELETE)
+    if (changes->type == COMMAND_TOPIC_DELETE || changes->type == COMMAND_ACL_REMOVE ||
+        changes->type == COMMAND_USER_REMOVE)
         space->length = before;
     row->value = space->data + before;
     row->value_bytes = space->length - before;
@@ -224,6 +249,42 @@ load_producer_ids(struct cluster *cluster, struct unpack *in)
 }
 
 static int
+load_acl(
+    struct cluster *cluster, const struct cluster_row *row, struct unpack *in, struct arena *arena)
+{
+    struct acl_rule rule;
+    struct uuid id;
+    unpack_acl(in, &rule, arena);
+    if (in->bad || row->key_bytes != 1 + sizeof id || acl_set_twin(&cluster->acls, &rule))
+        return err_set(BUS_ERR_CORRUPT_MESSAGE, "an access rule's row is damaged");
+    memcpy(&id, row->key + 1, sizeof id);
+    struct acl *acl = acl_set_reserve(&cluster->acls) == 0 ? acl_new(&id, &rule) : NULL;
+    if (!acl)
+        return err_no_memory();
+    acl_set_add(&cluster->acls, acl);
+    return 0;
+}
+
+static int
+load_user(struct cluster *cluster, const struct cluster_row *row, struct unpack *in)
+{
+    struct scram_credential credential;
+    char name[USER_NAME_BYTES_MAX + 1] = "";
+    unpack_credential(in, &credential);
+    if (in->bad || row->key_bytes < 3 || row->key[1] != credential.mechanism ||
+        memchr(row->key + 2, 0, row->key_bytes - 2))
+        return err_set(BUS_ERR_CORRUPT_MESSAGE, "a user's row is damaged");
+    memcpy(name, row->key + 2, row->key_bytes - 2);
+    struct user_row *user =
+        user_set_reserve(&cluster->users) == 0 ? user_row_new(name, &credential) : NULL;
+    if (!user)
+        return err_no_memory();
+    user = user_set_put(&cluster->users, user);
+    user_row_free(&user);
+    return 0;
+}
+
+static int
 load(struct cluster *cluster, const struct cluster_row *row, struct unpack *in, struct arena *arena)
 {
     switch (row->key[0]) {
@@ -235,6 +296,10 @@ load(struct cluster *cluster, const struct cluster_row *row, struct unpack *in, 
         return load_node(cluster, row, in, arena);
     case ROW_PRODUCERS:
         return load_producer_ids(cluster, in);
+    case ROW_ACL:
+        return load_acl(cluster, row, in, arena);
+    case ROW_USER:
+        return load_user(cluster, row, in);
     default:
         return err_set(BUS_ERR_DATA_VERSION,
             "metadata of kind '%c' was written by a newer busd; start that one", row->key[0]);

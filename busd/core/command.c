@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "core/pack.h"
+#include "core/pack_security.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -41,6 +42,16 @@ put_settings(struct buf *out, const struct command *command)
     }
 }
 
+/** What only some commands have. */
+static void
+put_security(struct buf *out, const struct command *command)
+{
+    if (command->type == COMMAND_ACL_ADD)
+        pack_acl(out, command->acl);
+    if (command->type == COMMAND_USER_SET)
+        pack_credential(out, command->credential);
+}
+
 int
 command_encode(const struct command *command, struct buf *out)
 {
@@ -59,6 +70,7 @@ command_encode(const struct command *command, struct buf *out)
     pack_i32(out, command->count);
     put_replicas(out, replicas);
     put_settings(out, command);
+    put_security(out, command);
     if (buf_failed(out))
         return err_no_memory();
     if (out->length - before <= COMMAND_BYTES_MAX)
@@ -102,6 +114,25 @@ get_settings(struct unpack *in, struct command *command, struct arena *arena)
     command->setting_count = (size_t)count;
 }
 
+static void
+get_security(struct unpack *in, struct command *command, struct arena *arena)
+{
+    if (in->bad || (command->type != COMMAND_ACL_ADD && command->type != COMMAND_USER_SET))
+        return;
+    struct acl_rule *acl = arena_alloc(arena, sizeof *acl);
+    struct scram_credential *credential = arena_alloc(arena, sizeof *credential);
+    in->bad = !acl || !credential;
+    if (in->bad)
+        return;
+    if (command->type == COMMAND_ACL_ADD) {
+        unpack_acl(in, acl, arena);
+        command->acl = acl;
+    } else {
+        unpack_credential(in, credential);
+        command->credential = credential;
+    }
+}
+
 int
 command_decode(const uint8_t *bytes, size_t n, struct command *command, struct arena *arena)
 {
@@ -109,7 +140,7 @@ command_decode(const uint8_t *bytes, size_t n, struct command *command, struct a
     *command = (struct command){0};
     unsigned form = unpack_u8(&in);
     unsigned type = unpack_u8(&in);
-    if (!in.bad && (form > PACK_FORM || type > COMMAND_PRODUCER_IDS))
+    if (!in.bad && (form > PACK_FORM || type > COMMAND_LAST))
         return err_set(BUS_ERR_DATA_VERSION,
             "metadata command of form %u, type %u: written by a newer busd; start that one", form,
             type);
@@ -122,6 +153,7 @@ command_decode(const uint8_t *bytes, size_t n, struct command *command, struct a
     command->count = unpack_i32(&in);
     get_replicas(&in, &command->replicas);
     get_settings(&in, command, arena);
+    get_security(&in, command, arena);
     if (in.bad || in.at != in.end || form == 0 || type == 0)
         return err_set(BUS_ERR_CORRUPT_MESSAGE, "a damaged metadata command of %zu bytes", n);
     return 0;

@@ -7,7 +7,9 @@
 #define CORE_COMMAND_H
 
 #include "base/buf.h"
+#include "core/acl.h"
 #include "core/settings.h"
+#include "core/users.h"
 #include "protocol/arena.h"
 #include "protocol/schema.h"
 
@@ -20,6 +22,11 @@ enum command_type {
     COMMAND_BROKER_ALTER = 5,
     COMMAND_NODE_REGISTER = 6,
     COMMAND_PRODUCER_IDS = 7,
+    COMMAND_ACL_ADD = 8,
+    COMMAND_ACL_REMOVE = 9,
+    COMMAND_USER_SET = 10,
+    COMMAND_USER_REMOVE = 11,
+    COMMAND_LAST = COMMAND_USER_REMOVE,
 };
 
 enum {
@@ -49,14 +56,17 @@ struct command_replicas {
 /** One command; which members count depends on the type. Strings and arrays are borrowed. */
 struct command {
     enum command_type type;
-    const char *name; /* TOPIC_CREATE: the topic; NODE_REGISTER: the host, may be "" */
-    struct uuid id;   /* TOPIC_*: of the topic */
+    const char *name; /* TOPIC_CREATE: the topic; NODE_REGISTER: the host, may be "";
+                         USER_*: the user */
+    struct uuid id;   /* TOPIC_*: of the topic; ACL_*: of the rule */
     int32_t node;     /* NODE_REGISTER, BROKER_ALTER (-1: every node), PRODUCER_IDS */
     int32_t count;    /* TOPIC_CREATE, TOPIC_GROW: partitions afterwards; NODE_REGISTER: port;
-                         PRODUCER_IDS: how many */
+                         PRODUCER_IDS: how many; USER_REMOVE: the mechanism */
     struct command_replicas replicas;       /* TOPIC_CREATE, TOPIC_GROW: of each new partition */
     const struct command_setting *settings; /* TOPIC_CREATE (all of them SET), *_ALTER */
     size_t setting_count;
+    const struct acl_rule *acl;                /* ACL_ADD */
+    const struct scram_credential *credential; /* USER_SET */
 };
 
 /** Appends the bytes of a command. 0, NO_MEMORY, or INVALID_REQUEST past COMMAND_BYTES_MAX. */
