@@ -42,7 +42,7 @@ struct sasl {
 struct sasl_world {
     const struct user_set *users;
     const uint8_t *secret; /* as in scram_server */
-    const uint8_t *nonce;  /* SCRAM_NONCE_BYTES, fresh for this call */
+    const char *nonce;     /* as there, for this call */
 };
 
 /** Releases and wipes. */

@@ -171,7 +171,7 @@ scram_challenge(struct scram *scram, const struct scram_credential *credential,
         rc = scram_made_up(scram->mechanism, scram->user, server->secret, &scram->credential);
     if (rc < 0)
         return rc;
-    base64_put(&scram->nonce, server->nonce, SCRAM_NONCE_BYTES);
+    buf_put(&scram->nonce, server->nonce, strlen(server->nonce));
     size_t start = out->length;
     rc = put_challenge(scram, out);
     if (rc < 0)

@@ -15,7 +15,6 @@
 
 enum {
     SCRAM_MESSAGE_BYTES_MAX = 4096, /* of the client's messages */
-    SCRAM_NONCE_BYTES = 18,         /* random ones of ours; 24 letters */
     SCRAM_SECRET_BYTES = 32,
 };
 
@@ -38,7 +37,7 @@ int scram_first(struct scram *scram, const uint8_t *message, size_t n);
 
 /** What a server adds to an exchange. Borrowed. */
 struct scram_server {
-    const uint8_t *nonce;  /* SCRAM_NONCE_BYTES, fresh */
+    const char *nonce;     /* fresh letters and digits */
     const uint8_t *secret; /* SCRAM_SECRET_BYTES, always the same: makes up salts for nobody */
 };
 

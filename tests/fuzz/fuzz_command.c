@@ -81,7 +81,9 @@ try_row(const uint8_t *data, size_t size)
     memcpy(row.key, data, row.key_bytes);
     if (size > 5 && data[0] == 'n')
         row.key_bytes = 5;
-    else if (size > 1 && data[0] != 't')
+    else if (size > 6 && data[0] == 'u')
+        row.key_bytes = 6;
+    else if (size > 1 && data[0] != 't' && data[0] != 'a')
         row.key_bytes = 1;
     row.value = data + row.key_bytes;
     row.value_bytes = size - row.key_bytes;

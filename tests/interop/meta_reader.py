@@ -123,7 +123,27 @@ def identity(f):
     return {"node": f.node(), "instance": f.uuid(), "cluster": f.take(22).decode()}
 
 
+def rule(f):
+    row = {name: f.number("b") for name in ("resource", "pattern")}
+    row.update({name: f.string() for name in ("name", "principal", "host")})
+    return {**row, "operation": f.number("b"), "permission": f.number("b")}
+
+
+def credential(f):
+    mechanism, iterations = f.number("b"), f.number("i")
+    expect(mechanism in (1, 2), "a mechanism")
+    size = 32 * mechanism
+    row = {"mechanism": mechanism, "iterations": iterations, "salt": f.take(f.number("B"))}
+    return {**row, "stored key": f.take(size), "server key": f.take(size)}
+
+
 def command(f):
+    row = plain_command(f)
+    more = {8: rule, 10: credential}.get(row["type"])
+    return {**row, "more": more(f)} if more else row
+
+
+def plain_command(f):
     f.form()
     return {
         "type": f.number("b"),
@@ -154,6 +174,12 @@ def row_of_state(key, f):
         return {"host": f.string(), "port": f.number("i")}
     if key == b"s":
         return dict(f.times("i", f.setting))
+    if key[:1] == b"a" and len(key) == 17:
+        return rule(f)
+    if key[:1] == b"u":
+        row = credential(f)
+        expect(key[1] == row["mechanism"] and len(key) > 2, f"a row {key.hex()}")
+        return row
     expect(key == b"p", f"a row {key.hex()}")
     return f.number("q")
 
