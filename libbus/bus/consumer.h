@@ -57,7 +57,10 @@ struct bus_assignment {
 int bus_consumer_open(
     struct bus *bus, const struct bus_config *config, struct bus_consumer **consumer);
 
-/** Closes it. Thread: owner. Blocks: no. */
+/**
+ * Closes it; a member of a group leaves first, see bus_unsubscribe(). Thread: owner. Blocks: only
+ * for what a group needs, up to `request.timeout.ms`.
+ */
 void bus_consumer_close(struct bus_consumer **consumer);
 
 /**
@@ -174,13 +177,41 @@ int bus_unsubscribe(struct bus_consumer *consumer);
  */
 int bus_commit_sync(struct bus_consumer *consumer);
 
-/** As bus_commit_sync(), for the offsets given: those of the records to be read next. */
+/**
+ * As bus_commit_sync(), for the offsets given: those of the records to be read next. A member can
+ * commit for its own partitions only: else WRONG_STATE.
+ */
 int bus_commit_offsets(
     struct bus_consumer *consumer, const struct bus_assignment *offsets, size_t count);
+
+/**
+ * Told how a commit of bus_commit_async() ended: `rc` is 0 or a failure, which bus_error()
+ * explains. Runs inside of bus_poll(), bus_unsubscribe() or bus_consumer_close(), in the order of
+ * the calls; it may call what a bus_rebalanced may. The offsets are borrowed for the call.
+ */
+typedef void bus_commit_done(void *context, struct bus_consumer *consumer, int rc,
+    const struct bus_assignment *offsets, size_t count);
+
+/**
+ * As bus_commit_offsets(), or with `offsets` NULL as bus_commit_sync(), but returns when the
+ * request is on its way; `done` (may be NULL) is told the end once. The offsets are copied. A
+ * commit that fails is not repeated: the next one says the same and more. Fails with QUEUE_FULL
+ * when 1000 are under way, DAEMON_UNAVAILABLE, or as bus_commit_offsets(); `done` is not called
+ * then. Thread: owner. Blocks: no.
+ */
+int bus_commit_async(struct bus_consumer *consumer, const struct bus_assignment *offsets,
+    size_t count, bus_commit_done *done, void *context);
 
 /** What the group has committed for a partition; -1: nothing. Thread: owner. Blocks: as there. */
 int bus_committed(
     struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t *offset);
+
+/**
+ * Who the consumer is in its group: the id that busd gave it (copied, at most `size` bytes with the
+ * NUL; "" before it has one) and the generation that its partitions are of, which is returned; -1
+ * when it has none. Thread: owner. Blocks: no.
+ */
+int32_t bus_group_member(struct bus_consumer *consumer, char *member_id, size_t size);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,7 @@
-/* SPDX-License-Identifier: Apache-2.0
- * Committed offsets of a group: storing and asking.
- */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/commit.h"
+
+#include "base/clock.h"
 #include "base/err.h"
 #include "client/bus.h"
 #include "client/membership.h"
@@ -10,13 +11,30 @@
 
 enum { COMMIT_BYTES_MAX = 64 << 20 };
 
-static int
-check_group(const struct bus_consumer *consumer)
-{
-    return *consumer->settings.group_id
-               ? 0
-               : err_set(BUS_ERR_INVALID_GROUP_ID, "the consumer has no group: set group.id");
-}
+/* A commit under way, or answered and not yet told. */
+struct commit {
+    struct commit *next;
+    struct bus_consumer *consumer;
+    uint64_t call;
+    int32_t generation;
+    bus_commit_done *done; /* may be NULL */
+    void *context;
+    _Atomic bool answered; /* what follows is there */
+    int rc;                /* without a reply: why, and in words */
+    char text[ERR_TEXT_BYTES_MAX];
+    struct conn_reply *reply; /* owned */
+    size_t count;
+    struct bus_assignment offsets[]; /* sorted; the topics' names lie behind it */
+};
+
+/* A request and what it consists of. */
+struct draft {
+    struct offset_commit_request request;
+    struct arena arena;
+    char id[MEMBER_ID_BYTES_MAX];
+};
+
+/* ---- the request ----------------------------------------------------------------------------- */
 
 static int
 by_partition(const void *a, const void *b)
@@ -53,6 +71,65 @@ fill_request(struct offset_commit_request *request, const struct bus_assignment 
     return 0;
 }
 
+/* Sorts the list and makes the request of it; draft_fini() in any case. */
+static int
+draft_init(struct draft *draft, const struct bus_consumer *consumer, struct bus_assignment *list,
+    size_t count)
+{
+    const char *instance = consumer->settings.group_instance_id;
+    arena_init(&draft->arena, COMMIT_BYTES_MAX);
+    draft->id[0] = '\0';
+    draft->request = (struct offset_commit_request){.group_id = consumer->settings.group_id,
+        .generation_id_or_member_epoch = -1,
+        .member_id = draft->id,
+        .retention_time_ms = -1};
+    if (consumer->membership) {
+        membership_identity(
+            consumer->membership, draft->id, &draft->request.generation_id_or_member_epoch);
+        draft->request.group_instance_id = *instance ? instance : NULL;
+        /* Without a generation it would pass for somebody from outside. */
+        if (draft->request.generation_id_or_member_epoch < 0)
+            return err_set(BUS_ERR_UNKNOWN_MEMBER_ID,
+                "the consumer is not in group %s at this moment: go on with bus_poll()",
+                draft->request.group_id);
+    }
+    qsort(list, count, sizeof *list, by_partition);
+    return fill_request(&draft->request, list, count, &draft->arena);
+}
+
+static void
+draft_fini(struct draft *draft)
+{
+    arena_fini(&draft->arena);
+}
+
+static int
+check_group(const struct bus_consumer *consumer)
+{
+    return *consumer->settings.group_id
+               ? 0
+               : err_set(BUS_ERR_INVALID_GROUP_ID, "the consumer has no group: set group.id");
+}
+
+/* A member speaks for its own partitions only. */
+static int
+check_offsets(struct bus_consumer *consumer, const struct bus_assignment *offsets, size_t count)
+{
+    int rc = check_group(consumer);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        const struct bus_assignment *one = &offsets[i];
+        struct part *part;
+        if (one->offset < 0)
+            rc = err_set(BUS_ERR_INVALID_ARGUMENT, "%s-%d: %lld is not an offset to commit",
+                one->topic, one->partition, (long long)one->offset);
+        else if (consumer->membership)
+            rc = consumer_find_part(consumer, one->topic, one->partition, &part);
+    }
+    return rc;
+}
+
+/* ---- the answer ------------------------------------------------------------------------------ */
+
 /* The first error of the answer. */
 static int16_t
 error_of(const struct offset_commit_response *answer, const char **topic, int32_t *partition)
@@ -68,55 +145,72 @@ error_of(const struct offset_commit_response *answer, const char **topic, int32_
     return 0;
 }
 
+/* What the answer to a commit of `generation` says. */
 static int
-send_commit(struct bus_consumer *consumer, const struct offset_commit_request *request,
-    unsigned flags, int64_t deadline_ns)
+judge(
+    struct bus_consumer *consumer, int32_t generation, const struct offset_commit_response *answer)
 {
-    struct conn_reply *reply;
-    const char *topic = "";
+    const char *topic = "", *group = consumer->settings.group_id;
     int32_t partition = -1;
-    int rc = conn_call(
-        consumer->bus->conn, API_OFFSET_COMMIT, request, flags | CONN_AGAIN, deadline_ns, &reply);
-    if (rc < 0)
-        return err_prefix(rc, "group %s", request->group_id);
-    int16_t error = error_of(reply->message, &topic, &partition);
+    int16_t error = error_of(answer, &topic, &partition);
     if (consumer->membership)
-        membership_commit_answered(consumer->membership, error);
-    rc = err_prefix(
-        conn_refused(error, NULL), "group %s, %s-%d", request->group_id, topic, partition);
-    conn_reply_free(&reply);
-    return rc;
+        error = membership_commit_answered(consumer->membership, generation, error);
+    if (error == BUS_ERR_REBALANCE_IN_PROGRESS)
+        return err_set(BUS_ERR_REBALANCE_IN_PROGRESS,
+            "group %s is being rebalanced: go on with bus_poll(), then commit again", group);
+    return err_prefix(conn_refused(error, NULL), "group %s, %s-%d", group, topic, partition);
 }
+
+/* Of parts that are still there, what is stored now. */
+static void
+note_stored(struct bus_consumer *consumer, const struct bus_assignment *offsets, size_t count)
+{
+    for (size_t i = 0; i < consumer->count; i++) {
+        struct part *part = consumer->parts[i];
+        struct bus_assignment key = {part->topic, part->partition, 0};
+        const struct bus_assignment *found =
+            bsearch(&key, offsets, count, sizeof key, by_partition);
+        if (found)
+            part->committed = found->offset;
+    }
+}
+
+/* ---- with waiting ---------------------------------------------------------------------------- */
 
 static int
 commit_list(struct bus_consumer *consumer, struct bus_assignment *list, size_t count,
     unsigned flags, int64_t deadline_ns)
 {
-    char id[MEMBER_ID_BYTES_MAX] = "";
-    const char *instance = consumer->settings.group_instance_id;
-    struct offset_commit_request request = {.group_id = consumer->settings.group_id,
-        .generation_id_or_member_epoch = -1,
-        .member_id = id,
-        .retention_time_ms = -1};
-    int rc = check_group(consumer);
-    if (rc < 0 || count == 0)
-        return rc;
-    if (consumer->membership) {
-        membership_identity(consumer->membership, id, &request.generation_id_or_member_epoch);
-        request.group_instance_id = *instance ? instance : NULL;
-        /* Without a generation it would pass for somebody from outside. */
-        if (request.generation_id_or_member_epoch < 0)
-            return err_set(BUS_ERR_UNKNOWN_MEMBER_ID,
-                "the consumer is not in group %s at this moment: poll", request.group_id);
-    }
-    struct arena arena;
-    arena_init(&arena, COMMIT_BYTES_MAX);
-    qsort(list, count, sizeof *list, by_partition);
-    rc = fill_request(&request, list, count, &arena);
+    struct draft draft;
+    struct conn_reply *reply = NULL;
+    if (count == 0)
+        return 0;
+    int rc = draft_init(&draft, consumer, list, count);
     if (rc == 0)
-        rc = send_commit(consumer, &request, flags, deadline_ns);
-    arena_fini(&arena);
+        rc = err_prefix(conn_call(consumer->bus->conn, API_OFFSET_COMMIT, &draft.request,
+                            flags | CONN_AGAIN, deadline_ns, &reply),
+            "group %s", draft.request.group_id);
+    if (rc == 0)
+        rc = judge(consumer, draft.request.generation_id_or_member_epoch, reply->message);
+    if (rc == 0)
+        note_stored(consumer, list, count);
+    conn_reply_free(&reply);
+    draft_fini(&draft);
     return rc;
+}
+
+/* Positions of the parts that have moved since they were stored. */
+static size_t
+list_moved(struct part *const *parts, size_t count, struct bus_assignment *list)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++)
+        if (parts[i]->position != parts[i]->committed && !parts[i]->lacks_position &&
+            !parts[i]->gone)
+            list[used++] = (struct bus_assignment){.topic = parts[i]->topic,
+                .partition = parts[i]->partition,
+                .offset = parts[i]->position};
+    return used;
 }
 
 int
@@ -124,17 +218,9 @@ commit_parts(struct bus_consumer *consumer, struct part *const *parts, size_t co
     int64_t deadline_ns)
 {
     struct bus_assignment *list = calloc(count + 1, sizeof *list);
-    size_t used = 0;
     if (!list)
         return err_no_memory();
-    for (size_t i = 0; i < count; i++)
-        if (parts[i]->position != parts[i]->committed)
-            list[used++] = (struct bus_assignment){.topic = parts[i]->topic,
-                .partition = parts[i]->partition,
-                .offset = parts[i]->position};
-    int rc = commit_list(consumer, list, used, flags, deadline_ns);
-    for (size_t i = 0; rc == 0 && i < count; i++)
-        parts[i]->committed = parts[i]->position;
+    int rc = commit_list(consumer, list, list_moved(parts, count, list), flags, deadline_ns);
     free(list);
     return rc;
 }
@@ -142,68 +228,200 @@ commit_parts(struct bus_consumer *consumer, struct part *const *parts, size_t co
 int
 bus_commit_sync(struct bus_consumer *consumer)
 {
-    return commit_parts(consumer, consumer->parts, consumer->count, CONN_RESTART,
-        bus_request_deadline_ns(consumer->bus));
+    int rc = check_group(consumer);
+    if (rc == 0)
+        rc = commit_parts(consumer, consumer->parts, consumer->count, CONN_RESTART,
+            bus_request_deadline_ns(consumer->bus));
+    return rc;
 }
 
 int
 bus_commit_offsets(
     struct bus_consumer *consumer, const struct bus_assignment *offsets, size_t count)
 {
+    int rc = check_offsets(consumer, offsets, count);
+    if (rc < 0)
+        return rc;
     struct bus_assignment *copy = calloc(count + 1, sizeof *copy);
     if (!copy)
         return err_no_memory();
     if (count > 0)
         memcpy(copy, offsets, count * sizeof *copy);
-    int rc =
-        commit_list(consumer, copy, count, CONN_RESTART, bus_request_deadline_ns(consumer->bus));
+    rc = commit_list(consumer, copy, count, CONN_RESTART, bus_request_deadline_ns(consumer->bus));
     free(copy);
-    /* What the positions are compared with is not known any more. */
-    for (size_t i = 0; i < consumer->count; i++)
-        consumer->parts[i]->committed = -1;
     return rc;
+}
+
+/* ---- without waiting ------------------------------------------------------------------------- */
+
+/* Runs on the connection's thread. */
+static void
+on_answer(void *context, int rc, struct conn_reply *reply)
+{
+    struct commit *commit = context;
+    commit->rc = rc;
+    commit->reply = reply;
+    if (rc < 0)
+        memcpy(commit->text, err_text(), sizeof commit->text);
+    /* The commit may be gone as soon as it is seen to be answered. */
+    struct bus_consumer *consumer = commit->consumer;
+    /* Release: pairs with the acquire of is_answered(). */
+    atomic_store_explicit(&commit->answered, true, memory_order_release);
+    wait_word_wake(&consumer->group_word);
+}
+
+static bool
+is_answered(const struct commit *commit)
+{
+    return atomic_load_explicit(&commit->answered, memory_order_acquire);
+}
+
+static struct commit *
+commit_new(struct bus_consumer *consumer, const struct bus_assignment *offsets, size_t count)
+{
+    size_t bytes = sizeof(struct commit) + count * sizeof *offsets;
+    for (size_t i = 0; i < count; i++)
+        bytes += strlen(offsets[i].topic) + 1;
+    struct commit *commit = calloc(1, bytes);
+    if (!commit) {
+        err_no_memory();
+        return NULL;
+    }
+    char *name = (char *)&commit->offsets[count];
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(offsets[i].topic) + 1;
+        memcpy(name, offsets[i].topic, n);
+        commit->offsets[i] = offsets[i];
+        commit->offsets[i].topic = name;
+        name += n;
+    }
+    commit->consumer = consumer;
+    commit->count = count;
+    return commit;
 }
 
 static int
-read_found(const struct offset_fetch_response *answer, int64_t *offset)
+send_commit(struct commit *commit)
 {
-    if (answer->groups_count != 1)
-        return err_set(BUS_ERR_UNKNOWN_SERVER_ERROR, "busd's answer does not speak of the group");
-    int rc = conn_refused(answer->groups[0].error_code, NULL);
-    if (rc < 0)
+    struct draft draft;
+    struct bus_consumer *consumer = commit->consumer;
+    int rc = draft_init(&draft, consumer, commit->offsets, commit->count);
+    commit->generation = draft.request.generation_id_or_member_epoch;
+    if (rc == 0)
+        rc = err_prefix(conn_start(consumer->bus->conn, API_OFFSET_COMMIT, &draft.request,
+                            on_answer, commit, &commit->call),
+            "group %s", draft.request.group_id);
+    draft_fini(&draft);
+    return rc;
+}
+
+/* Takes the list for the call. With nothing to store it is answered at once. */
+static int
+begin_list(struct bus_consumer *consumer, const struct bus_assignment *list, size_t count,
+    bus_commit_done *done, void *context)
+{
+    struct commits *commits = &consumer->commits;
+    if (commits->count >= COMMITS_UNDER_WAY_MAX)
+        return err_set(
+            BUS_ERR_QUEUE_FULL, "%d commits are under way: go on with bus_poll()", commits->count);
+    struct commit *commit = commit_new(consumer, list, count);
+    if (!commit)
+        return -BUS_ERR_NO_MEMORY;
+    commit->done = done;
+    commit->context = context;
+    int rc = 0;
+    if (count > 0)
+        rc = send_commit(commit);
+    else
+        on_answer(commit, 0, NULL);
+    if (rc < 0) {
+        free(commit);
         return rc;
-    if (answer->groups[0].topics_count != 1 || answer->groups[0].topics[0].partitions_count != 1)
-        return err_set(BUS_ERR_UNKNOWN_SERVER_ERROR, "busd's answer does not speak of it");
-    *offset = answer->groups[0].topics[0].partitions[0].committed_offset;
-    return conn_refused(answer->groups[0].topics[0].partitions[0].error_code, NULL);
+    }
+    if (commits->last)
+        commits->last->next = commit;
+    else
+        commits->first = commit;
+    commits->last = commit;
+    commits->count++;
+    return 0;
 }
 
 int
-commit_find(struct bus_consumer *consumer, const char *topic, int32_t partition,
-    int64_t deadline_ns, int64_t *offset)
+commit_begin(struct bus_consumer *consumer, struct part *const *parts, size_t count,
+    bus_commit_done *done, void *context)
 {
-    struct offset_fetch_request_group_topic one = {
-        .name = topic, .partition_indexes = &partition, .partition_indexes_count = 1};
-    struct offset_fetch_request_group group = {.group_id = consumer->settings.group_id,
-        .member_epoch = -1,
-        .topics = &one,
-        .topics_count = 1};
-    struct offset_fetch_request request = {.groups = &group, .groups_count = 1};
-    struct conn_reply *reply;
-    int rc = check_group(consumer);
-    if (rc == 0)
-        rc = conn_call(consumer->bus->conn, API_OFFSET_FETCH, &request, CONN_RESTART | CONN_AGAIN,
-            deadline_ns, &reply);
-    if (rc < 0)
-        return rc;
-    rc = err_prefix(
-        read_found(reply->message, offset), "group %s, %s-%d", group.group_id, topic, partition);
-    conn_reply_free(&reply);
+    struct bus_assignment *list = calloc(count + 1, sizeof *list);
+    if (!list)
+        return err_no_memory();
+    size_t moved = list_moved(parts, count, list);
+    int rc = moved > 0 || done ? begin_list(consumer, list, moved, done, context) : 0;
+    free(list);
     return rc;
 }
 
 int
-bus_committed(struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t *offset)
+bus_commit_async(struct bus_consumer *consumer, const struct bus_assignment *offsets, size_t count,
+    bus_commit_done *done, void *context)
 {
-    return commit_find(consumer, topic, partition, bus_request_deadline_ns(consumer->bus), offset);
+    int rc = check_offsets(consumer, offsets, offsets ? count : 0);
+    if (rc < 0)
+        return rc;
+    return offsets ? begin_list(consumer, offsets, count, done, context)
+                   : commit_begin(consumer, consumer->parts, consumer->count, done, context);
+}
+
+/* Ends the first commit of the list. */
+static void
+tell_first(struct bus_consumer *consumer)
+{
+    struct commits *commits = &consumer->commits;
+    struct commit *commit = commits->first;
+    commits->first = commit->next;
+    if (!commits->first)
+        commits->last = NULL;
+    commits->count--;
+    /* The connection's thread may still be on its way out of on_answer(). */
+    conn_cancel(consumer->bus->conn, commit->call);
+    int rc = commit->rc;
+    if (rc < 0)
+        err_set((enum bus_err) - rc, "%s", commit->text);
+    else if (commit->reply)
+        rc = judge(consumer, commit->generation, commit->reply->message);
+    if (rc == 0)
+        note_stored(consumer, commit->offsets, commit->count);
+    if (commit->done)
+        commit->done(commit->context, consumer, rc, commit->offsets, commit->count);
+    conn_reply_free(&commit->reply);
+    free(commit);
+}
+
+void
+commits_tell(struct bus_consumer *consumer)
+{
+    while (consumer->commits.first && is_answered(consumer->commits.first))
+        tell_first(consumer);
+}
+
+void
+commits_finish(struct bus_consumer *consumer, int64_t deadline_ns)
+{
+    struct wait_set set;
+    while (consumer->commits.first) {
+        struct commit *first = consumer->commits.first;
+        wait_init(&set);
+        wait_add_word(&set, &consumer->group_word);
+        wait_begin(&set);
+        if (is_answered(first)) {
+            tell_first(consumer);
+        } else if (clock_mono_ns() < deadline_ns) {
+            wait_sleep(&set, deadline_ns);
+        } else {
+            conn_cancel(consumer->bus->conn, first->call);
+            if (!is_answered(first))
+                on_answer(first,
+                    err_set(BUS_ERR_REQUEST_TIMED_OUT, "busd did not answer the commit in time"),
+                    NULL);
+        }
+    }
 }

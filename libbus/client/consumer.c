@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "client/bus.h"
+#include "client/commit.h"
 #include "client/membership.h"
 #include "client/metadata.h"
 #include "client/offsets.h"
@@ -50,6 +52,7 @@ bus_consumer_close(struct bus_consumer **consumer)
     if (!old)
         return;
     bus_unsubscribe(old);
+    commits_finish(old, bus_request_deadline_ns(old->bus));
     watch_stop(old);
     free_parts(old->parts, old->count);
     pthread_cond_destroy(&old->armed_now);
@@ -123,8 +126,9 @@ bus_assign(struct bus_consumer *consumer, const struct bus_assignment *assignmen
     return 0;
 }
 
-static int
-find_part(struct bus_consumer *consumer, const char *topic, int32_t partition, struct part **part)
+int
+consumer_find_part(
+    const struct bus_consumer *consumer, const char *topic, int32_t partition, struct part **part)
 {
     for (size_t i = 0; i < consumer->count; i++) {
         *part = consumer->parts[i];
@@ -138,7 +142,7 @@ int
 bus_seek(struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t offset)
 {
     struct part *part;
-    int rc = find_part(consumer, topic, partition, &part);
+    int rc = consumer_find_part(consumer, topic, partition, &part);
     if (rc < 0)
         return rc;
     watch_enter(consumer);
@@ -152,7 +156,7 @@ bus_seek_time(
     struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t timestamp_ms)
 {
     struct part *part;
-    int rc = find_part(consumer, topic, partition, &part);
+    int rc = consumer_find_part(consumer, topic, partition, &part);
     if (rc == 0 && timestamp_ms < 0)
         rc = err_set(BUS_ERR_INVALID_ARGUMENT, "%lld is not a time", (long long)timestamp_ms);
     if (rc < 0)
@@ -170,7 +174,7 @@ int
 bus_position(struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t *offset)
 {
     struct part *part;
-    int rc = find_part(consumer, topic, partition, &part);
+    int rc = consumer_find_part(consumer, topic, partition, &part);
     if (rc == 0)
         *offset = part->position;
     return rc;
@@ -180,7 +184,7 @@ int
 bus_end_offset(struct bus_consumer *consumer, const char *topic, int32_t partition, int64_t *offset)
 {
     struct part *part;
-    int rc = find_part(consumer, topic, partition, &part);
+    int rc = consumer_find_part(consumer, topic, partition, &part);
     return rc < 0 ? rc : part_end(part, consumer, offset);
 }
 
@@ -188,7 +192,7 @@ static int
 set_paused(struct bus_consumer *consumer, const char *topic, int32_t partition, bool paused)
 {
     struct part *part;
-    int rc = find_part(consumer, topic, partition, &part);
+    int rc = consumer_find_part(consumer, topic, partition, &part);
     if (rc < 0)
         return rc;
     watch_enter(consumer);
@@ -271,20 +275,72 @@ poll_parts(struct bus_consumer *consumer, struct bus_record *records, int max, b
     return rc;
 }
 
+void
+consumer_heard_call(struct bus_consumer *consumer)
+{
+    watch_enter(consumer);
+    consumer->group_seen = atomic_load_explicit(&consumer->group_word, memory_order_acquire);
+    watch_leave(consumer);
+}
+
+/* What a group asks of a poll, before it reads. `until_ns` is lowered to when that is again. */
+static int
+poll_group(struct bus_consumer *consumer, int64_t *until_ns)
+{
+    int rc = 0;
+    if (consumer->membership)
+        rc = membership_poll(consumer->membership, until_ns);
+    else if (consumer_is_called(consumer))
+        consumer_heard_call(consumer);
+    commits_tell(consumer);
+    return rc;
+}
+
+/* A member is told once that a topic is gone; then its group takes the partition away. */
+static void
+note_failure(struct bus_consumer *consumer, int rc)
+{
+    if (consumer->membership && rc == -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION)
+        membership_miss(consumer->membership);
+}
+
+static int
+poll_as_member(struct bus_consumer *consumer, struct bus_record *records, int max, bool wait,
+    int64_t deadline_ns)
+{
+    for (;;) {
+        int64_t until_ns = deadline_ns;
+        int rc = poll_group(consumer, &until_ns);
+        if (rc < 0)
+            return rc;
+        rc = poll_parts(consumer, records, max, wait, until_ns);
+        note_failure(consumer, rc);
+        if (rc != 0 || !wait)
+            return rc;
+        /* It may also have been bus_wakeup(). */
+        int64_t now_ns = clock_mono_ns();
+        if (now_ns >= deadline_ns || (now_ns < until_ns && !consumer_is_called(consumer)))
+            return 0;
+    }
+}
+
 int
 bus_poll(struct bus_consumer *consumer, struct bus_record *records, int max, int timeout_ms)
 {
     if (max < 1 || max > CONSUMER_RECORDS_MAX)
         return err_set(BUS_ERR_INVALID_ARGUMENT, "a poll for %d records: 1 to %d can be asked for",
             max, CONSUMER_RECORDS_MAX);
+    bool wait = timeout_ms != 0;
     int64_t deadline_ns = poll_deadline_ns(timeout_ms);
-    for (;;) {
-        int rc = consumer->membership ? membership_poll(consumer->membership) : 0;
-        if (rc == 0)
-            rc = poll_parts(consumer, records, max, timeout_ms != 0, deadline_ns);
-        if (rc != 0 || !membership_calls(consumer) || clock_mono_ns() >= deadline_ns)
-            return rc;
-    }
+    struct membership *membership = consumer->membership;
+    if (!membership && !consumer->commits.first)
+        return poll_parts(consumer, records, max, wait, deadline_ns);
+    if (membership)
+        membership_enter(membership);
+    int rc = poll_as_member(consumer, records, max, wait, deadline_ns);
+    if (membership)
+        membership_leave(membership);
+    return rc;
 }
 
 void

@@ -8,6 +8,7 @@
 #define CLIENT_CONSUMER_H
 
 #include "client/attach.h"
+#include "client/commits.h"
 #include "record/batch.h"
 #include "shm/cursor.h"
 #include "shm/wait.h"
@@ -28,8 +29,10 @@ struct part {
     struct batch_iter iter;
     bool in_batch; /* `iter` has records to give */
     bool paused;
-    bool broken; /* `iter` met damage behind the records that it gave */
-    char *topic; /* owned */
+    bool broken;         /* `iter` met damage behind the records that it gave */
+    bool gone;           /* of a member: the topic was deleted, which was told */
+    bool lacks_position; /* of a member with auto.offset.reset=none: nothing was committed */
+    char *topic;         /* owned */
     int32_t partition;
     int64_t position;    /* the next offset to give */
     int64_t committed;   /* what the group has stored; -1: not known */
@@ -53,7 +56,8 @@ struct bus_consumer {
     uint32_t wake_seen;
 
     struct membership *membership; /* owned; NULL: not subscribed */
-    _Atomic uint32_t group_word;   /* bumped when the group wants something of the application */
+    struct commits commits;
+    _Atomic uint32_t group_word; /* bumped when the group, or a commit, wants the application */
     uint32_t group_seen;
     bus_rebalanced *rebalanced;
     void *rebalanced_context;
@@ -68,6 +72,22 @@ struct bus_consumer {
     bool stopping;
     _Atomic uint32_t watch_word; /* wakes the watcher */
 };
+
+/** Whether group_word has moved since the last consumer_heard_call(). */
+static inline bool
+consumer_is_called(const struct bus_consumer *consumer)
+{
+    /* Acquire: pairs with wait_word_wake(). */
+    return atomic_load_explicit(&consumer->group_word, memory_order_acquire) !=
+           consumer->group_seen;
+}
+
+/** The application looks now what it was called for. Thread: owner. */
+void consumer_heard_call(struct bus_consumer *consumer);
+
+/** The part of an assigned partition; WRONG_STATE when there is none. Thread: owner. */
+int consumer_find_part(
+    const struct bus_consumer *consumer, const char *topic, int32_t partition, struct part **part);
 
 /* ---- part.c: one partition ---- */
 

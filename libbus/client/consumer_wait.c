@@ -3,7 +3,6 @@
  */
 #include "base/clock.h"
 #include "client/consumer.h"
-#include "client/membership.h"
 
 enum {
     SPIN_MIN_NS = 1000,  /* so that success can still be noticed */
@@ -35,7 +34,7 @@ woken(struct bus_consumer *consumer)
 bool
 consumer_ready(const struct bus_consumer *consumer, int64_t now_ns, int64_t *next_ns)
 {
-    if (membership_calls(consumer))
+    if (consumer_is_called(consumer))
         return true;
     for (size_t i = 0; i < consumer->count; i++) {
         const struct part *part = consumer->parts[i];
@@ -114,7 +113,7 @@ spin(struct bus_consumer *consumer, int64_t deadline_ns)
             relax();
         }
         if (atomic_load_explicit(&consumer->wake, memory_order_relaxed) != consumer->wake_seen ||
-            membership_calls(consumer))
+            consumer_is_called(consumer))
             return 0;
     } while (clock_mono_ns() < until_ns);
     consumer->spin_ns = consumer->spin_ns / 2 > SPIN_MIN_NS ? consumer->spin_ns / 2 : SPIN_MIN_NS;
@@ -146,7 +145,7 @@ consumer_wait(
         bool whole = consumer_wait_set(consumer, &set);
         wait_begin(&set);
         int rc = look(consumer, records, max, &until_ns);
-        if (rc != 0 || membership_calls(consumer) || woken(consumer))
+        if (rc != 0 || consumer_is_called(consumer) || woken(consumer))
             return rc;
         int64_t now_ns = clock_mono_ns();
         if (now_ns >= deadline_ns)

@@ -30,6 +30,7 @@ static void
 lose(struct member *member)
 {
     member->generation = -1;
+    member->leads = false;
     member->duty = member->holds ? MEMBER_DUTY_LOSE : MEMBER_DUTY_NONE;
 }
 
@@ -39,6 +40,31 @@ fail(struct member *member, int16_t error)
     lose(member);
     member->state = MEMBER_FAILED;
     member->failure = err_of_wire(error);
+}
+
+/* Requests that the coordinator holds back keep the session by themselves. */
+static bool
+waits_inside(const struct member *member)
+{
+    return member->asked == MEMBER_ASK_JOIN || member->asked == MEMBER_ASK_SYNC;
+}
+
+int64_t
+member_lease_ms(const struct member *member)
+{
+    if (!member->holds || member->generation < 0 || waits_inside(member))
+        return INT64_MAX;
+    return member->heard_ms + member->rules.session_ms;
+}
+
+/* The coordinator was not heard for so long that it may have given everything to others. */
+static void
+expire(struct member *member, int64_t now_ms)
+{
+    if (now_ms < member_lease_ms(member))
+        return;
+    lose(member);
+    go_join(member, now_ms);
 }
 
 /* A rebalance: an eager member first gives up what it has. */
@@ -82,6 +108,7 @@ member_leave(struct member *member)
     member->duty = MEMBER_DUTY_NONE;
     member->holds = false;
     member->again = false;
+    member->leads = false;
     member->generation = -1;
     return tell;
 }
@@ -91,6 +118,12 @@ static bool
 beats(const struct member *member)
 {
     return member->state == MEMBER_STABLE || member->state == MEMBER_REVOKE;
+}
+
+static bool
+looks(const struct member *member)
+{
+    return member->state == MEMBER_STABLE && member->leads && member->duty == MEMBER_DUTY_NONE;
 }
 
 static enum member_ask
@@ -105,8 +138,9 @@ due(struct member *member, int64_t now_ms)
     case MEMBER_SYNC:
         return MEMBER_ASK_SYNC;
     default:
-        return beats(member) && now_ms >= member->beat_ms ? MEMBER_ASK_HEARTBEAT
-                                                          : MEMBER_ASK_NOTHING;
+        if (beats(member) && now_ms >= member->beat_ms)
+            return MEMBER_ASK_HEARTBEAT;
+        return looks(member) && now_ms >= member->look_ms ? MEMBER_ASK_LOOK : MEMBER_ASK_NOTHING;
     }
 }
 
@@ -126,34 +160,62 @@ is_working(const struct member *member)
     return beats(member) || (member->state == MEMBER_JOIN && member->duty != MEMBER_DUTY_NONE);
 }
 
+static bool
+polls_too_rarely(const struct member *member, int64_t now_ms)
+{
+    return is_working(member) && member->polled_ms != INT64_MAX &&
+           now_ms - member->polled_ms >= member->rules.poll_ms;
+}
+
+static int64_t
+least(int64_t a_ms, int64_t b_ms)
+{
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
+/* When member_next() has something to do or to see, if nothing comes in between. */
+static int64_t
+wake_ms(const struct member *member, int64_t now_ms)
+{
+    int64_t send_ms = INT64_MAX;
+    bool waits = member->state == MEMBER_JOIN && member->duty != MEMBER_DUTY_NONE;
+    if (beats(member))
+        send_ms = member->beat_ms;
+    else if (!waits && (member->state == MEMBER_JOIN || member->state == MEMBER_METADATA ||
+                           member->state == MEMBER_SYNC))
+        send_ms = member->next_ms;
+    if (looks(member))
+        send_ms = least(send_ms, member->look_ms);
+    if (send_ms < member->next_ms)
+        send_ms = member->next_ms;
+    int64_t idle_ms = INT64_MAX;
+    if (is_working(member))
+        idle_ms = least(member->polled_ms, now_ms) + member->rules.poll_ms;
+    return least(send_ms, least(idle_ms, member_lease_ms(member)));
+}
+
 enum member_ask
 member_next(struct member *member, int64_t now_ms, int64_t *until_ms)
 {
     *until_ms = INT64_MAX;
     if (member->asked != MEMBER_ASK_NOTHING)
         return MEMBER_ASK_NOTHING;
-    if (is_working(member) && now_ms - member->polled_ms >= member->rules.poll_ms) {
+    expire(member, now_ms);
+    if (polls_too_rarely(member, now_ms))
         member->asked = give_up(member);
-        return member->asked;
-    }
-    if (now_ms >= member->next_ms)
+    else if (now_ms >= member->next_ms)
         member->asked = due(member, now_ms);
-    if (is_working(member))
-        *until_ms = member->polled_ms + member->rules.poll_ms;
-    int64_t next_ms = member->next_ms > now_ms ? member->next_ms : INT64_MAX;
-    if (beats(member) && next_ms < member->beat_ms)
-        next_ms = member->beat_ms;
-    else if (beats(member) && next_ms == INT64_MAX)
-        next_ms = member->beat_ms;
-    if (next_ms < *until_ms)
-        *until_ms = next_ms;
+    member->sent_ms = now_ms;
+    if (member->asked == MEMBER_ASK_NOTHING)
+        *until_ms = wake_ms(member, now_ms);
     return member->asked;
 }
 
 void
-member_polled(struct member *member, int64_t now_ms)
+member_polled(struct member *member, int64_t now_ms, int64_t polled_ms)
 {
-    member->polled_ms = now_ms;
+    member->polled_ms = polled_ms;
+    expire(member, now_ms);
     if (member->state == MEMBER_IDLE && member->asked == MEMBER_ASK_NOTHING) {
         if (!member->rules.is_static)
             forget_id(member);
@@ -213,6 +275,8 @@ member_joined(struct member *member, int64_t now_ms, int16_t error, const char *
     if (refused(member, now_ms, error))
         return;
     member->generation = generation;
+    member->heard_ms = now_ms;
+    member->leads = leads;
     member->state = leads ? MEMBER_METADATA : MEMBER_SYNC;
     member->next_ms = now_ms;
 }
@@ -226,6 +290,21 @@ member_informed(struct member *member, int64_t now_ms, bool ok)
     member->next_ms = ok ? now_ms : now_ms + member->rules.retry_ms;
     if (ok)
         member->state = MEMBER_SYNC;
+}
+
+void
+member_look_now(struct member *member, int64_t now_ms)
+{
+    member->look_ms = now_ms;
+}
+
+void
+member_looked(struct member *member, int64_t now_ms, bool changed)
+{
+    member->asked = MEMBER_ASK_NOTHING;
+    member->look_ms = now_ms + member->rules.look_ms;
+    if (member->state == MEMBER_STABLE && member->leads && changed)
+        rebalance(member, now_ms);
 }
 
 void
@@ -243,13 +322,15 @@ member_synced(struct member *member, int64_t now_ms, int16_t error)
     member->state = MEMBER_STABLE;
     member->duty = MEMBER_DUTY_TAKE;
     member->holds = true;
+    member->heard_ms = now_ms;
     member->beat_ms = now_ms + member->rules.heartbeat_ms;
+    member->look_ms = now_ms + member->rules.look_ms;
 }
 
 void
-member_committed(struct member *member, int64_t now_ms, int16_t error)
+member_committed(struct member *member, int64_t now_ms, int32_t generation, int16_t error)
 {
-    if (!beats(member) || error == BUS_ERR_NONE)
+    if (!beats(member) || error == BUS_ERR_NONE || generation != member->generation)
         return;
     if (error == BUS_ERR_REBALANCE_IN_PROGRESS) {
         if (member->state == MEMBER_STABLE)
@@ -268,6 +349,8 @@ member_beaten(struct member *member, int64_t now_ms, int16_t error)
     member->beat_ms = now_ms + member->rules.heartbeat_ms;
     if (!beats(member))
         return;
+    if (error == BUS_ERR_NONE || error == BUS_ERR_REBALANCE_IN_PROGRESS)
+        member->heard_ms = member->sent_ms;
     if (error == BUS_ERR_REBALANCE_IN_PROGRESS) {
         if (member->state == MEMBER_STABLE)
             rebalance(member, now_ms);
@@ -283,10 +366,12 @@ member_left(struct member *member)
 }
 
 void
-member_broken(struct member *member, int64_t now_ms)
+member_broken(struct member *member, int64_t now_ms, bool was_sent)
 {
     if (member->asked == MEMBER_ASK_HEARTBEAT)
         member->beat_ms = now_ms;
+    if (waits_inside(member) && was_sent)
+        member->heard_ms = now_ms;
     member->asked = MEMBER_ASK_NOTHING;
     member->next_ms = now_ms + member->rules.retry_ms;
     /* A join may have been carried out: with the same id it is simply done again. A sync of a
@@ -311,6 +396,15 @@ member_taken(struct member *member, int64_t now_ms, bool gave_up)
     member->duty = MEMBER_DUTY_NONE;
     if (gave_up || member->again)
         rebalance(member, now_ms);
+}
+
+bool
+member_take_again(struct member *member)
+{
+    if (member->state != MEMBER_STABLE || member->duty != MEMBER_DUTY_NONE)
+        return false;
+    member->duty = MEMBER_DUTY_TAKE;
+    return true;
 }
 
 void

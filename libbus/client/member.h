@@ -34,6 +34,7 @@ enum member_ask {
     MEMBER_ASK_METADATA,
     MEMBER_ASK_SYNC,
     MEMBER_ASK_HEARTBEAT,
+    MEMBER_ASK_LOOK, /* the leader: whether the topics have changed */
     MEMBER_ASK_LEAVE,
 };
 
@@ -47,6 +48,7 @@ enum member_duty {
 
 struct member_rules {
     int64_t session_ms, heartbeat_ms, poll_ms, retry_ms;
+    int64_t look_ms;     /* between two looks of a leader at the topics */
     bool is_cooperative; /* partitions are kept over a rebalance */
     bool is_static;      /* it has an instance id: it does not leave by itself */
 };
@@ -61,9 +63,13 @@ struct member {
     int failure;                  /* MEMBER_FAILED: a negated enum bus_err */
     bool holds;                   /* the application has, or may have, partitions */
     bool again;                   /* a rebalance is due when what is going on is done */
+    bool leads;                   /* this generation */
     int64_t next_ms;              /* nothing is sent before */
     int64_t beat_ms;              /* of the next heartbeat */
-    int64_t polled_ms;            /* the last poll */
+    int64_t look_ms;              /* of the leader's next look */
+    int64_t polled_ms;            /* the last poll; INT64_MAX: the application is inside of one */
+    int64_t sent_ms;              /* what is under way */
+    int64_t heard_ms;             /* the coordinator has known since that this member lives */
 };
 
 /** A member that is out. */
@@ -81,8 +87,14 @@ bool member_leave(struct member *member);
  */
 enum member_ask member_next(struct member *member, int64_t now_ms, int64_t *until_ms);
 
-/** A poll of the application. */
-void member_polled(struct member *member, int64_t now_ms);
+/**
+ * A poll of the application: `polled_ms` is when it ended, INT64_MAX when it is going on. After a
+ * session time-out that nobody has noticed so far everything is lost here.
+ */
+void member_polled(struct member *member, int64_t now_ms, int64_t polled_ms);
+
+/** When everything is lost unless the coordinator is heard before; INT64_MAX: nothing to lose. */
+int64_t member_lease_ms(const struct member *member);
 
 /** JoinGroup was answered; `error` is Kafka's code. `leads`: the answer makes it the leader. */
 void member_joined(struct member *member, int64_t now_ms, int16_t error, const char *id,
@@ -91,26 +103,41 @@ void member_joined(struct member *member, int64_t now_ms, int16_t error, const c
 /** The leader knows the topics, or could not get them (`ok` false). */
 void member_informed(struct member *member, int64_t now_ms, bool ok);
 
+/** The leader has looked at the topics; `changed`: they are others than at the last assignment. */
+void member_looked(struct member *member, int64_t now_ms, bool changed);
+
+/** The leader, if it is this one, shall look at the topics now. */
+void member_look_now(struct member *member, int64_t now_ms);
+
 /** SyncGroup was answered. */
 void member_synced(struct member *member, int64_t now_ms, int16_t error);
 
-/** Heartbeat, or OffsetCommit, was answered. */
+/** Heartbeat was answered. */
 void member_beaten(struct member *member, int64_t now_ms, int16_t error);
 
 /** LeaveGroup was answered, or will not be. */
 void member_left(struct member *member);
 
-/** The connection broke, or the request timed out: what was under way is not answered. */
-void member_broken(struct member *member, int64_t now_ms);
+/**
+ * The connection broke, or the request timed out: what was under way is not answered. `was_sent`:
+ * the coordinator may have had it.
+ */
+void member_broken(struct member *member, int64_t now_ms, bool was_sent);
 
-/** A commit was answered, beside the request under way: as a heartbeat, but only its failures. */
-void member_committed(struct member *member, int64_t now_ms, int16_t error);
+/**
+ * A commit of `generation` was answered, beside the request under way: as a heartbeat, but only its
+ * failures, and only those that speak of the present generation.
+ */
+void member_committed(struct member *member, int64_t now_ms, int32_t generation, int16_t error);
 
 /** MEMBER_DUTY_REVOKE is done: everything was given up. */
 void member_revoked(struct member *member, int64_t now_ms);
 
 /** MEMBER_DUTY_TAKE is done. `gave_up`: there is less than before, so it joins again. */
 void member_taken(struct member *member, int64_t now_ms, bool gave_up);
+
+/** The share shall be taken once more, with MEMBER_DUTY_TAKE; false: this is no time for that. */
+bool member_take_again(struct member *member);
 
 /** MEMBER_DUTY_LOSE is done. */
 void member_lost(struct member *member);

@@ -13,7 +13,7 @@
 enum {
     RETRY_MS = 100,
     LEAVE_MS = 2000,            /* for the answer to LeaveGroup */
-    ANSWER_SPARE_MS = 10000,    /* beyond what a parked request may take */
+    ANSWER_MS = 10000,          /* for any answer, beyond what busd may hold it back */
     SHARE_BYTES_MAX = 64 << 20, /* of one member's share */
 };
 
@@ -28,9 +28,9 @@ static void
 on_answer(void *context, int rc, struct conn_reply *reply)
 {
     struct membership *membership = context;
+    (void)rc; /* without a reply: broken */
     pthread_mutex_lock(&membership->lock);
     membership->answered = true;
-    membership->answer_rc = rc;
     membership->answer = reply;
     pthread_cond_signal(&membership->changed);
     pthread_mutex_unlock(&membership->lock);
@@ -43,31 +43,42 @@ wait_until_ns(struct membership *membership, int64_t until_ns)
     pthread_cond_timedwait(&membership->changed, &membership->lock, &until);
 }
 
-/*
- * Sends and waits without the lock. Gives the reply, or NULL: broken, timed out or stopping. After
- * a time-out the connection is given up, since busd may still hold the request.
- */
-static struct conn_reply *
-ask(struct membership *membership, int16_t api_key, const void *request, int64_t patience_ms)
+struct conn_reply *
+membership_ask(struct membership *membership, int16_t api_key, const void *request,
+    int64_t patience_ms, bool *was_sent)
 {
     uint64_t call;
-    int64_t until_ns = clock_mono_ns() + (patience_ms + ANSWER_SPARE_MS) * 1000000;
+    int64_t until_ns = clock_mono_ns() + patience_ms * 1000000;
+    *was_sent = false;
     if (!membership->conn && conn_open(&membership->settings, &membership->conn) < 0)
         return NULL;
     membership->answered = false;
     membership->answer = NULL;
     if (conn_start(membership->conn, api_key, request, on_answer, membership, &call) < 0)
         return NULL;
+    *was_sent = true;
     pthread_mutex_lock(&membership->lock);
     while (!membership->answered && !membership->stopping && clock_mono_ns() < until_ns)
         wait_until_ns(membership, until_ns);
     pthread_mutex_unlock(&membership->lock);
+    /* After this nobody writes to the answer any more. */
     conn_cancel(membership->conn, call);
     if (!membership->answered)
-        conn_close(&membership->conn);
+        conn_close(&membership->conn); /* busd may still hold the request */
     struct conn_reply *reply = membership->answer;
     membership->answer = NULL;
     return reply;
+}
+
+/* For an answer that busd gives at once: no longer than until everything is lost anyway. */
+static int64_t
+short_patience_ms(struct membership *membership)
+{
+    int64_t left_ms = atomic_load_explicit(&membership->lease_ms, memory_order_relaxed);
+    left_ms -= clock_mono_ms();
+    if (left_ms > ANSWER_MS)
+        return ANSWER_MS;
+    return left_ms > RETRY_MS ? left_ms : RETRY_MS;
 }
 
 static const char *
@@ -135,17 +146,18 @@ send_join(struct membership *membership)
         .protocol_type = "consumer",
         .protocols = protocols,
         .protocols_count = membership->strategy_count};
-    struct conn_reply *reply =
-        rc < 0 ? NULL
-               : ask(membership, API_JOIN_GROUP, &request, 2 * settings->max_poll_interval_ms);
+    bool was_sent = false;
+    struct conn_reply *reply = NULL;
+    if (rc == 0)
+        reply = membership_ask(membership, API_JOIN_GROUP, &request,
+            2 * settings->max_poll_interval_ms + ANSWER_MS, &was_sent);
     for (int i = 0; i < ASSIGN_STRATEGIES; i++)
         buf_fini(&bufs[i]);
     pthread_mutex_lock(&membership->lock);
     if (reply) {
         const struct join_group_response *answer = reply->message;
         int16_t error = note_joined(membership, answer);
-        bool leads = error == 0 && !answer->skip_assignment &&
-                     strcmp(answer->leader, answer->member_id) == 0;
+        bool leads = error == 0 && strcmp(answer->leader, answer->member_id) == 0;
         member_joined(&membership->member, clock_mono_ms(), error, answer->member_id,
             answer->generation_id, leads);
         conn_reply_free(&membership->joined);
@@ -154,7 +166,7 @@ send_join(struct membership *membership)
         else
             conn_reply_free(&reply);
     } else {
-        member_broken(&membership->member, clock_mono_ms());
+        member_broken(&membership->member, clock_mono_ms(), was_sent);
     }
     pthread_mutex_unlock(&membership->lock);
 }
@@ -165,6 +177,15 @@ do_lead(struct membership *membership)
     int rc = membership_lead(membership);
     pthread_mutex_lock(&membership->lock);
     member_informed(&membership->member, clock_mono_ms(), rc == 0);
+    pthread_mutex_unlock(&membership->lock);
+}
+
+static void
+do_look(struct membership *membership)
+{
+    bool changed = membership_look(membership);
+    pthread_mutex_lock(&membership->lock);
+    member_looked(&membership->member, clock_mono_ms(), changed);
     pthread_mutex_unlock(&membership->lock);
 }
 
@@ -203,13 +224,14 @@ send_sync(struct membership *membership)
         .protocol_name = assign_name(membership->in_use),
         .assignments = membership->plan,
         .assignments_count = membership->plan_count};
-    struct conn_reply *reply =
-        ask(membership, API_SYNC_GROUP, &request, settings->max_poll_interval_ms);
+    bool was_sent;
+    struct conn_reply *reply = membership_ask(membership, API_SYNC_GROUP, &request,
+        settings->max_poll_interval_ms + ANSWER_MS, &was_sent);
     pthread_mutex_lock(&membership->lock);
     if (reply)
         member_synced(&membership->member, clock_mono_ms(), note_share(membership, reply->message));
     else
-        member_broken(&membership->member, clock_mono_ms());
+        member_broken(&membership->member, clock_mono_ms(), was_sent);
     pthread_mutex_unlock(&membership->lock);
     conn_reply_free(&reply);
 }
@@ -224,13 +246,15 @@ send_heartbeat(struct membership *membership)
         .generation_id = generation,
         .member_id = id,
         .group_instance_id = instance_of(membership)};
-    struct conn_reply *reply = ask(membership, API_HEARTBEAT, &request, 0);
+    bool was_sent;
+    struct conn_reply *reply = membership_ask(
+        membership, API_HEARTBEAT, &request, short_patience_ms(membership), &was_sent);
     pthread_mutex_lock(&membership->lock);
     if (reply) {
         const struct heartbeat_response *answer = reply->message;
         member_beaten(&membership->member, clock_mono_ms(), answer->error_code);
     } else {
-        member_broken(&membership->member, clock_mono_ms());
+        member_broken(&membership->member, clock_mono_ms(), was_sent);
     }
     pthread_mutex_unlock(&membership->lock);
     conn_reply_free(&reply);
@@ -257,7 +281,9 @@ send_leave(struct membership *membership)
     int32_t generation;
     membership_identity(membership, id, &generation);
     leave_request(membership, id, &member, &request);
-    struct conn_reply *reply = ask(membership, API_LEAVE_GROUP, &request, 0);
+    bool was_sent;
+    struct conn_reply *reply =
+        membership_ask(membership, API_LEAVE_GROUP, &request, ANSWER_MS, &was_sent);
     conn_reply_free(&reply);
     pthread_mutex_lock(&membership->lock);
     member_left(&membership->member);
@@ -280,6 +306,9 @@ perform(struct membership *membership, enum member_ask what)
     case MEMBER_ASK_HEARTBEAT:
         send_heartbeat(membership);
         break;
+    case MEMBER_ASK_LOOK:
+        do_look(membership);
+        break;
     case MEMBER_ASK_LEAVE:
         send_leave(membership);
         break;
@@ -288,28 +317,47 @@ perform(struct membership *membership, enum member_ask what)
     }
 }
 
+/* What the application has to see in its next poll. Lock held. */
+static bool
+concerns_application(const struct membership *membership)
+{
+    const struct member *member = &membership->member;
+    return member->duty != MEMBER_DUTY_NONE || member->state == MEMBER_FAILED ||
+           member->state == MEMBER_IDLE;
+}
+
+/* Does what is due, or waits for it. Lock held. */
+static void
+turn(struct membership *membership)
+{
+    int64_t until_ms;
+    membership->member.polled_ms =
+        atomic_load_explicit(&membership->polled_ms, memory_order_relaxed);
+    enum member_ask what = member_next(&membership->member, clock_mono_ms(), &until_ms);
+    atomic_store_explicit(
+        &membership->lease_ms, member_lease_ms(&membership->member), memory_order_relaxed);
+    if (what != MEMBER_ASK_NOTHING) {
+        pthread_mutex_unlock(&membership->lock);
+        perform(membership, what);
+        pthread_mutex_lock(&membership->lock);
+    } else if (concerns_application(membership) != membership->called) {
+        membership->called = !membership->called;
+        if (membership->called)
+            call_application(membership);
+    } else if (until_ms == INT64_MAX) {
+        pthread_cond_wait(&membership->changed, &membership->lock);
+    } else {
+        wait_until_ns(membership, until_ms * 1000000);
+    }
+}
+
 static void *
 run(void *arg)
 {
     struct membership *membership = arg;
     pthread_mutex_lock(&membership->lock);
-    while (!membership->stopping) {
-        int64_t until_ms;
-        enum member_ask what = member_next(&membership->member, clock_mono_ms(), &until_ms);
-        bool duty = membership->member.duty != MEMBER_DUTY_NONE;
-        if (what != MEMBER_ASK_NOTHING) {
-            pthread_mutex_unlock(&membership->lock);
-            perform(membership, what);
-            pthread_mutex_lock(&membership->lock);
-            duty = duty || membership->member.duty != MEMBER_DUTY_NONE;
-        } else if (until_ms == INT64_MAX) {
-            pthread_cond_wait(&membership->changed, &membership->lock);
-        } else {
-            wait_until_ns(membership, until_ms * 1000000);
-        }
-        if (duty || membership->member.state == MEMBER_FAILED)
-            call_application(membership);
-    }
+    while (!membership->stopping)
+        turn(membership);
     pthread_mutex_unlock(&membership->lock);
     return NULL;
 }
@@ -324,21 +372,15 @@ membership_identity(
     pthread_mutex_unlock(&membership->lock);
 }
 
-void
-membership_commit_answered(struct membership *membership, int16_t error)
+int16_t
+membership_commit_answered(struct membership *membership, int32_t generation, int16_t error)
 {
     pthread_mutex_lock(&membership->lock);
-    member_committed(&membership->member, clock_mono_ms(), error);
+    member_committed(&membership->member, clock_mono_ms(), generation, error);
+    bool is_lost = membership->member.generation < 0;
     pthread_cond_signal(&membership->changed);
     pthread_mutex_unlock(&membership->lock);
-}
-
-bool
-membership_calls(const struct bus_consumer *consumer)
-{
-    /* Acquire: pairs with wait_word_wake() of call_application(). */
-    return atomic_load_explicit(&consumer->group_word, memory_order_acquire) !=
-           consumer->group_seen;
+    return error == BUS_ERR_ILLEGAL_GENERATION && !is_lost ? BUS_ERR_REBALANCE_IN_PROGRESS : error;
 }
 
 static void
@@ -400,6 +442,10 @@ init(struct membership *fresh, struct bus_consumer *consumer)
     fresh->settings.reconnect_backoff_max_ms = bus->reconnect_backoff_max_ms;
     fresh->share_generation = -1;
     fresh->commit_ms = clock_mono_ms() + fresh->settings.auto_commit_interval_ms;
+    fresh->retry_ms = INT64_MAX;
+    fresh->taken_generation = -1;
+    atomic_init(&fresh->polled_ms, clock_mono_ms());
+    atomic_init(&fresh->lease_ms, INT64_MAX);
     arena_init(&fresh->plan_arena, SHARE_BYTES_MAX);
     arena_init(&fresh->share_arena, SHARE_BYTES_MAX);
     pthread_mutex_init(&fresh->lock, NULL);
@@ -415,6 +461,7 @@ init(struct membership *fresh, struct bus_consumer *consumer)
         .heartbeat_ms = fresh->settings.heartbeat_interval_ms,
         .poll_ms = fresh->settings.max_poll_interval_ms,
         .retry_ms = RETRY_MS,
+        .look_ms = fresh->settings.metadata_max_age_ms,
         .is_static = instance_of(fresh) != NULL,
         .is_cooperative = fresh->strategy_count == 1 && fresh->strategies[0] == ASSIGN_COOPERATIVE};
     member_init(&fresh->member, &rules);

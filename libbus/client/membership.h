@@ -26,9 +26,13 @@ struct membership {
     struct assign_list share; /* what the last SyncGroup gave; in share_arena */
     int32_t share_generation; /* -1: none */
     bool stopping;
-    bool answered; /* the request under way */
-    int answer_rc;
+    bool called;               /* the application was told that there is something for it */
+    bool answered;             /* the request under way */
     struct conn_reply *answer; /* owned */
+
+    /* Between the threads, without the lock; each value stands for itself. */
+    _Atomic int64_t polled_ms; /* when the last poll ended; INT64_MAX: the application is in one */
+    _Atomic int64_t lease_ms;  /* member_lease_ms() */
 
     /* The thread's own. */
     struct conn *conn;           /* NULL: to be opened */
@@ -38,10 +42,15 @@ struct membership {
     struct arena plan_arena;
     struct sync_group_request_assignment *plan; /* by the leader; in plan_arena */
     int32_t plan_count;
+    const char **wanted; /* by the leader: what the members subscribe to; in plan_arena */
+    size_t wanted_count;
+    uint64_t topics_digest; /* of what was found of them */
 
     /* The application's own. */
     pthread_t thread;
-    int64_t commit_ms; /* of the next automatic commit */
+    int64_t commit_ms;        /* of the next automatic commit */
+    int64_t retry_ms;         /* of the next try at partitions that could not be opened; or never */
+    int32_t taken_generation; /* that the partitions are of; -1 none */
 };
 
 /** Starts a member for the topics. Fails with INVALID_CONFIG or as conn_open(). Blocks: as that. */
@@ -53,38 +62,62 @@ int membership_subscribe(struct membership *membership, const char *const *topic
 /** Ends the thread, leaves the group, frees. Thread: owner. Blocks: for busd's answer, shortly. */
 void membership_stop(struct membership **membership);
 
-/**
- * The application's part of a rebalance, and automatic commits. Returns 0 or why this member is not
- * in the group. Thread: owner. Blocks: asks busd when there is something to do.
- */
-int membership_poll(struct membership *membership);
-
-/** Commits, if that is automatic, and gives up all partitions; as in a rebalance. */
-void membership_give_up(struct membership *membership);
-
-/** Whether bus_poll() should look here. Thread: any that may look at the consumer. */
-bool membership_calls(const struct bus_consumer *consumer);
-
 /** The id and generation for a commit. Thread: any. */
 void membership_identity(
     struct membership *membership, char id[MEMBER_ID_BYTES_MAX], int32_t *generation);
 
-/** Tells what a commit was answered with. Thread: owner. */
-void membership_commit_answered(struct membership *membership, int16_t error);
+/**
+ * Tells what a commit of `generation` was answered with. Returns that, or REBALANCE_IN_PROGRESS
+ * when only the generation is behind, not the member. Thread: owner.
+ */
+int16_t membership_commit_answered(
+    struct membership *membership, int32_t generation, int16_t error);
+
+/**
+ * Sends a request over the member's connection. Gives the reply, or NULL: broken, not answered for
+ * `patience_ms`, or stopping; `was_sent` tells whether busd may have had it. Thread: the member's.
+ * Blocks.
+ */
+struct conn_reply *membership_ask(struct membership *membership, int16_t api_key,
+    const void *request, int64_t patience_ms, bool *was_sent);
+
+/* ---- membership_poll.c ---- */
+
+/** bus_poll() begins and ends: its time does not count as one without a poll. Thread: owner. */
+void membership_enter(struct membership *membership);
+void membership_leave(struct membership *membership);
+
+/**
+ * The application's part of a rebalance, and automatic commits. Returns 0 or why this member is not
+ * in the group; `until_ns` is lowered to when it wants to be called again. Thread: owner. Blocks:
+ * asks busd when there is something to do.
+ */
+int membership_poll(struct membership *membership, int64_t *until_ns);
+
+/** A partition said that its topic is no more: the group shall look. Thread: owner. */
+void membership_miss(struct membership *membership);
+
+/* ---- membership_take.c ---- */
+
+/**
+ * Gives up all partitions: `what` is BUS_REVOKED (with enable.auto.commit positions are committed
+ * first) or BUS_LOST. Returns 0 or NO_MEMORY, when nothing was done. Thread: owner.
+ */
+int membership_give_up(struct membership *membership, enum bus_rebalance what);
+
+/**
+ * Makes the consumer's partitions those of the share: `gave_up` tells whether any went. What cannot
+ * be opened is left out; `missing` tells so, and the failure is returned when it is none that
+ * passes. Thread: owner. Blocks: asks busd, for half a second a partition at most.
+ */
+int membership_take(struct membership *membership, bool *gave_up, bool *missing);
 
 /* ---- membership_lead.c ---- */
 
 /** The leader's work between JoinGroup and SyncGroup. Blocks: for busd's metadata. */
 int membership_lead(struct membership *membership);
 
-/* ---- commit.c ---- */
-
-/** Commits positions of those parts that have moved. Blocks: until `deadline_ns`. */
-int commit_parts(struct bus_consumer *consumer, struct part *const *parts, size_t count,
-    unsigned flags, int64_t deadline_ns);
-
-/** The committed offset, -1 none. Fails with what busd refuses. Blocks: until `deadline_ns`. */
-int commit_find(struct bus_consumer *consumer, const char *topic, int32_t partition,
-    int64_t deadline_ns, int64_t *offset);
+/** Whether the topics are others than when membership_lead() looked, as far as busd tells. */
+bool membership_look(struct membership *membership);
 
 #endif

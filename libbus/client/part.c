@@ -83,6 +83,7 @@ go_to(struct part *part, int64_t offset)
 {
     part->in_batch = false;
     part->broken = false;
+    part->lacks_position = false;
     part->position = offset;
     part->retry_ns = 0;
     cursor_seek(&part->cursor, offset);
@@ -267,6 +268,9 @@ next_batch(struct part *part, const struct bus_consumer *consumer)
             return 0;
         part->retry_ns = 0;
     }
+    if (__builtin_expect(part->lacks_position, 0))
+        return tell(part, err_set(BUS_ERR_OFFSET_OUT_OF_RANGE,
+                              "the group has committed nothing, and auto.offset.reset=none: seek"));
     if (__builtin_expect(attach_stale(&part->attachment), 0)) {
         int rc = renew(part, false);
         if (rc < 0)
@@ -349,12 +353,15 @@ int
 part_read(
     struct part *part, const struct bus_consumer *consumer, struct bus_record *records, int max)
 {
+    if (__builtin_expect(part->gone, 0))
+        return 0;
     for (;;) {
         if (part->broken)
             return damaged(
                 part, part->batch_next, err_set(BUS_ERR_CORRUPT_MESSAGE, "a record is malformed"));
         if (!part->in_batch) {
             int rc = next_batch(part, consumer);
+            part->gone = consumer->membership && rc == -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION;
             if (rc <= 0)
                 return rc;
         }
@@ -367,9 +374,10 @@ part_read(
 bool
 part_ready(const struct part *part, int64_t now_ns)
 {
-    if (part->paused)
+    if (part->paused || part->gone)
         return false;
     if (part->retry_ns != 0)
         return part->retry_ns <= now_ns;
-    return part->in_batch || cursor_ready(&part->cursor) || attach_stale(&part->attachment);
+    return part->in_batch || cursor_ready(&part->cursor) || attach_stale(&part->attachment) ||
+           part->lacks_position;
 }

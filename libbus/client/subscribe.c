@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/err.h"
 #include "client/bus.h"
+#include "client/commit.h"
 #include "client/membership.h"
+
+#include <stdio.h>
 
 enum { TOPICS_MAX = 1000 };
 
@@ -33,7 +36,22 @@ bus_unsubscribe(struct bus_consumer *consumer)
 {
     if (!consumer->membership)
         return 0;
-    membership_give_up(consumer->membership);
+    int rc = membership_give_up(consumer->membership, BUS_REVOKED);
+    if (rc < 0)
+        return rc;
+    commits_finish(consumer, bus_request_deadline_ns(consumer->bus));
     membership_stop(&consumer->membership);
     return 0;
+}
+
+int32_t
+bus_group_member(struct bus_consumer *consumer, char *member_id, size_t size)
+{
+    char id[MEMBER_ID_BYTES_MAX] = "";
+    int32_t generation;
+    if (consumer->membership)
+        membership_identity(consumer->membership, id, &generation);
+    if (size > 0)
+        snprintf(member_id, size, "%s", id);
+    return consumer->membership ? consumer->membership->taken_generation : -1;
 }
