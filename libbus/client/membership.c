@@ -461,7 +461,9 @@ init(struct membership *fresh, struct bus_consumer *consumer)
         .heartbeat_ms = fresh->settings.heartbeat_interval_ms,
         .poll_ms = fresh->settings.max_poll_interval_ms,
         .retry_ms = RETRY_MS,
-        .look_ms = fresh->settings.metadata_max_age_ms,
+        .look_ms = fresh->settings.metadata_max_age_ms < bus->metadata_max_age_ms
+                       ? fresh->settings.metadata_max_age_ms
+                       : bus->metadata_max_age_ms,
         .is_static = instance_of(fresh) != NULL,
         .is_cooperative = fresh->strategy_count == 1 && fresh->strategies[0] == ASSIGN_COOPERATIVE};
     member_init(&fresh->member, &rules);

@@ -83,8 +83,10 @@ struct conn_reply *membership_ask(struct membership *membership, int16_t api_key
 
 /* ---- membership_poll.c ---- */
 
-/** bus_poll() begins and ends: its time does not count as one without a poll. Thread: owner. */
+/** bus_poll() begins: its time does not count as one without a poll. Thread: owner. */
 void membership_enter(struct membership *membership);
+
+/** It ends. Thread: owner. */
 void membership_leave(struct membership *membership);
 
 /**

@@ -39,7 +39,9 @@ topic_free(struct bus_topic *topic)
 static int64_t
 next_refresh_ns(const struct bus_producer *producer, int64_t now_ns)
 {
-    return now_ns + producer->settings.metadata_max_age_ms * 1000000;
+    int64_t own_ms = producer->settings.metadata_max_age_ms;
+    int64_t bus_ms = producer->bus->settings.metadata_max_age_ms;
+    return now_ns + (own_ms < bus_ms ? own_ms : bus_ms) * 1000000;
 }
 
 static struct bus_topic *
