@@ -101,6 +101,10 @@ check_divergence(struct api_request *r, struct log *log,
         return rc;
     if (end.leader_epoch == wanted->last_fetched_epoch && end.end_offset >= wanted->fetch_offset)
         return 0;
+    if (end.leader_epoch < 0)
+        return err_set(BUS_ERR_OFFSET_OUT_OF_RANGE,
+            "leader epoch %d, which the request has read last, is not known here",
+            wanted->last_fetched_epoch);
     out->diverging_epoch =
         wire_array(&fetch_response_topic_partition_diverging_epoch_schema, &r->arena, 1);
     if (!out->diverging_epoch)
