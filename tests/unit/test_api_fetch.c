@@ -310,12 +310,19 @@ test_divergence(void)
 {
     set_up();
     produce(3);
-    struct asking a = from(3);
+    struct asking a = from(5);
     a.wait_ms = 1000;
-    a.last_epoch = 4;
+    a.last_epoch = 0;
     const struct fetch_response_topic_partition *p = fetch(&a);
     CU_ASSERT_EQUAL(p->error_code, 0);
-    CU_ASSERT_PTR_NOT_NULL(p->diverging_epoch);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(p->diverging_epoch);
+    CU_ASSERT_EQUAL(p->diverging_epoch->epoch, 0);
+    CU_ASSERT_EQUAL(p->diverging_epoch->end_offset, 3);
+    a = from(3);
+    a.last_epoch = 4; /* nobody here knows it */
+    p = fetch(&a);
+    CU_ASSERT_EQUAL(p->error_code, BUS_ERR_OFFSET_OUT_OF_RANGE);
+    CU_ASSERT_PTR_NULL(p->diverging_epoch);
     a = from(0);
     a.last_epoch = 0;
     p = fetch(&a);
