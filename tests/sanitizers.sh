@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The tests once more, in builds of their own: with the address and undefined behaviour sanitizers
-# (ASAN_TESTS; with clang also the fuzz targets, under libFuzzer), and the unit suites TSAN_SUITES
-# with the thread sanitizer. make check calls it with these variables; a build that is itself one of
-# them skips.
+# The tests once more, in builds of their own: ASAN_TESTS with the address and undefined behaviour
+# sanitizers (with clang also the fuzz targets, under libFuzzer, and its warnings are errors too),
+# TSAN_TESTS with the thread sanitizer. make check calls it with these variables; a build that is
+# itself one of them skips.
 set -u
 : "${top_srcdir:?run by make check}" "${top_builddir:?run by make check}"
 
@@ -39,10 +39,10 @@ build() {
         step "$name builds" make --quiet -j"$jobs" "$target"
 }
 
-# The cases inside count under the name of the build; what is not a case is told as a comment.
+# inner COMMAND…: make check, whose cases count as one here; when it fails, all is told.
 inner() {
     local status
-    make -j"$jobs" check "$@" >inner.log 2>&1
+    "$@" make -j"$jobs" check TESTS="$tests" >inner.log 2>&1
     status=$?
     if [ "$status" -ne 0 ]; then
         sed 's/^/#   /' inner.log
@@ -58,18 +58,19 @@ export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 work=$top_builddir/asan
 asan_flags=(--enable-asan CFLAGS="-g -O1")
 if command -v clang >/dev/null; then
-    asan_flags+=(--enable-fuzz CC=clang)
+    asan_flags+=(--enable-fuzz --enable-werror CC=clang)
 fi
 if build asan all-for-check "${asan_flags[@]}"; then
-    step "asan tests: $ASAN_TESTS" inner TESTS="$ASAN_TESTS"
+    tests=$ASAN_TESTS
+    step "asan tests: $tests" inner env
 fi
 
 work=$top_builddir/tsan
-if build tsan unit-for-check --enable-tsan CFLAGS="-g -O1"; then
+if build tsan all-for-check --enable-tsan CFLAGS="-g -O1"; then
     # The thread sanitizer of Debian 12 wants addresses where an older kernel would put them.
     fixed_addresses=(setarch "$(uname -m)" --addr-no-randomize)
-    "${fixed_addresses[@]}" true 2>/dev/null || fixed_addresses=()
-    # shellcheck disable=SC2086 # a list of suites
-    step "tsan suites: $TSAN_SUITES" "${fixed_addresses[@]}" ./tests/unit/unit $TSAN_SUITES
+    "${fixed_addresses[@]}" true 2>/dev/null || fixed_addresses=(env)
+    tests=$TSAN_TESTS
+    step "tsan tests: $tests" inner "${fixed_addresses[@]}"
 fi
 exit "$rc"

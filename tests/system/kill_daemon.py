@@ -18,7 +18,7 @@ ROUNDS = 12
 PARTITIONS = 4
 
 # Room for everything that these producers write while busd is away.
-ROOMY = {"log.segment.bytes": 1 << 26, "log.segment.preallocate.bytes": 1 << 22}
+ROOMY = {"log.segment.bytes": 1 << 26, "log.segment.preallocate.bytes": 1 << 24}
 
 
 def start_load(bus, topic, pause_us=300):

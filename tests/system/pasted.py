@@ -102,6 +102,7 @@ def c_program(text, name, printed):
     source = bus.folder / f"{name}.c"
     source.write_text(text)
     command = os.environ.get("CC", "cc").split() + ["-Wall", "-Wextra", "-Werror", f"-I{harness.SOURCE / 'libbus'}"]
+    command += os.environ.get("MODE_CFLAGS", "").split()  # the library wants them of its users too
     command += [str(source), "-o", str(bus.folder / name), f"-L{harness.BUILD / '.libs'}", "-lbus"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
