@@ -108,11 +108,15 @@ def told(bus, topic):
     return found
 
 
+# The records are as old as their timestamps say: retention would take them.
+SETTINGS = {**harness.SMALL, "log.retention.ms": -1}
+
+
 class World:
     """All topics, filled once; what went in, and what busctl told before busd ended."""
 
     def __init__(self):
-        self.bus = harness.Bus(settings=harness.SMALL)
+        self.bus = harness.Bus(settings=SETTINGS)
         self.sent, self.told, self.acks = {}, {}, {}
 
     def fill(self):
