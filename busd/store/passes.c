@@ -93,7 +93,7 @@ collect(struct store *store, struct collected *all)
     for (struct log *log = next_log(store, NULL); log; log = next_log(store, log)) {
         bool moved;
         struct store_checkpoint checkpoint;
-        if (log_flush_pass(log, &checkpoint, &moved) < 0)
+        if (log_failed(log_flush_pass(log, &checkpoint, &moved)))
             trace(TRACE_ERROR, "flush: %s", err_text());
         if (!moved || collected_grow(all) < 0)
             continue;

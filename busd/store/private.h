@@ -287,6 +287,9 @@ int segment_create(struct log *log, const struct segment_wanted *wanted, struct 
  */
 int log_tail(struct log *log, struct shm_tail *tail);
 
+/** Whether `rc` is a failure of upkeep. That the topic was deleted meanwhile is none. */
+bool log_failed(int rc);
+
 /** Marks the generation as damaged and calls the keeper. Returns the error for the caller. */
 int log_damage(struct log *log, const char *what);
 

@@ -202,7 +202,7 @@ log_service(struct log *log, bool *more)
     int rc = work(log, more);
     close_idle(log);
     prune(log);
-    bool failed = rc < 0 && rc != -BUS_ERR_PARTITION_OFFLINE;
+    bool failed = log_failed(rc) && rc != -BUS_ERR_PARTITION_OFFLINE;
     if (failed && !log->service_failed)
         trace(TRACE_ERROR, "%s-%" PRId32 ": %s", log->topic, log->options.partition, err_text());
     log->service_failed = failed;

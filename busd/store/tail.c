@@ -104,6 +104,12 @@ log_tail(struct log *log, struct shm_tail *tail)
     return 0;
 }
 
+bool
+log_failed(int rc)
+{
+    return rc < 0 && rc != -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
 int64_t
 log_visible(struct log *log, const struct shm_tail *tail, enum log_isolation isolation)
 {

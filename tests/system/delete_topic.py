@@ -5,6 +5,8 @@ Also when busd dies in the middle: a topic that is made anew under the same name
 what the old one had on disk and in shared memory goes at the next start.
 """
 
+import re
+
 import harness
 import history
 import tap
@@ -15,13 +17,13 @@ SEGMENTS = 6
 SLOW = "before:unlink@.log:1+:delay:400"
 
 
-def fill(bus, topic, count=110 * SEGMENTS):
+def fill(bus, topic, segments=SEGMENTS):
     """A topic with several segments; the worker."""
     bus.busctl("topic", "create", topic, "-p", "1")
-    worker = bus.worker("produce", topic, 1, count, "worker.size=20000", "acks=1")
+    worker = bus.worker("produce", topic, 1, 110 * segments, "worker.size=20000", "acks=1")
     assert worker.wait() == 0, worker.tail()
     folder = bus.partition_folder(topic)
-    assert len(list(folder.glob("*.log"))) >= SEGMENTS, sorted(f.name for f in folder.iterdir())
+    assert len(list(folder.glob("*.log"))) >= segments, sorted(f.name for f in folder.iterdir())
     return worker
 
 
@@ -89,6 +91,19 @@ def its_clients_are_told():
         assert bus.stop() == 0, bus.busd.tail()
 
 
+def no_trouble():
+    """That a topic goes while busd looks after it is no error."""
+    with harness.Bus(settings=SETTINGS) as bus:
+        bus.start()
+        for i in range(20):
+            fill(bus, f"t{i}", 1)
+            bus.busctl("topic", "delete", f"t{i}")
+        is_gone(bus, "t19")
+        assert bus.stop() == 0, bus.busd.tail()
+        troubles = [line for line in bus.busd.err().splitlines() if re.match("<[0-3]>", line)]
+        assert not troubles, troubles
+
+
 def killed(rule, recreate_first):
     """busd dies at a call of the removal; the next one finishes it."""
     with harness.Bus(settings=SETTINGS) as bus:
@@ -128,6 +143,7 @@ def tried_again(rule):
 
 
 tap.run("files are removed in the background", in_the_background)
+tap.run("twenty topics, one after the other", no_trouble)
 tap.run("clients of the topic are told, those of others go on", its_clients_are_told)
 for name, rule in (
     ("before its folder is renamed", "before:rename@/deleted/:1:kill"),
