@@ -19,20 +19,25 @@ progress_init(struct progress *progress, const char *what, int64_t total_bytes)
         .on = isatty(STDERR_FILENO)};
 }
 
+bool
+progress_due(const struct progress *progress)
+{
+    return progress->on && clock_mono_ms() >= progress->next_ms;
+}
+
 void
 progress_show(struct progress *progress, int64_t bytes, int64_t records)
 {
-    if (!progress->on)
+    if (!progress_due(progress))
         return;
     int64_t now_ms = clock_mono_ms();
-    if (now_ms < progress->next_ms)
-        return;
     double seconds = (double)(now_ms - progress->started_ms) / 1000;
     double mib = (double)bytes / 1048576;
     fprintf(stderr, "\r\033[K%s %lld records, %.1f MiB, %.1f MiB/s", progress->what,
         (long long)records, mib, mib / seconds);
     if (progress->total > 0)
         fprintf(stderr, ", %.0f %%", 100 * (double)bytes / (double)progress->total);
+    fputs(progress->note, stderr);
     fflush(stderr);
     progress->shown = true;
     progress->next_ms = now_ms + EVERY_MS;

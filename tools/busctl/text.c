@@ -96,6 +96,22 @@ text_time(int64_t time_ms, char text[TEXT_TIME_BYTES])
     snprintf(text, TEXT_TIME_BYTES, "%s.%03d%s", date, (int)(time_ms - seconds * 1000), zone);
 }
 
+void
+text_span(int64_t span_ms, char text[TEXT_SPAN_BYTES])
+{
+    long long seconds = span_ms / 1000, minutes = seconds / 60, hours = minutes / 60;
+    if (span_ms < 1000)
+        snprintf(text, TEXT_SPAN_BYTES, "%lld ms", (long long)span_ms);
+    else if (seconds < 60)
+        snprintf(text, TEXT_SPAN_BYTES, "%lld.%lld s", seconds, (long long)span_ms % 1000 / 100);
+    else if (minutes < 60)
+        snprintf(text, TEXT_SPAN_BYTES, "%lldm %02llds", minutes, seconds % 60);
+    else if (hours < 48)
+        snprintf(text, TEXT_SPAN_BYTES, "%lldh %02lldm", hours, minutes % 60);
+    else
+        snprintf(text, TEXT_SPAN_BYTES, "%lldd %lldh", hours / 24, hours % 24);
+}
+
 static int
 hex_of(char c)
 {

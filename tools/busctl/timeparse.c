@@ -259,6 +259,15 @@ is_reversed(const struct start *from, const struct start *to)
     return from->kind == START_TAIL ? from->value < to->value : from->value > to->value;
 }
 
+int
+range_check(const struct range *range, const char *from, const char *to)
+{
+    if (!range->has_end || !is_reversed(&range->from, &range->to))
+        return 0;
+    return err_set(BUS_ERR_INVALID_FORMAT,
+        "the range ends at %s, before its start %s: write the earlier one first", to, from);
+}
+
 static int
 parse_both(char *from, const char *to, int64_t now_ms, struct range *range)
 {
@@ -267,10 +276,7 @@ parse_both(char *from, const char *to, int64_t now_ms, struct range *range)
     int rc = start_parse(from, now_ms, &range->from);
     if (rc == 0)
         rc = start_parse(to, now_ms, &range->to);
-    if (rc == 0 && is_reversed(&range->from, &range->to))
-        rc = err_set(BUS_ERR_INVALID_FORMAT,
-            "the range ends at %s, before its start %s: write the earlier one first", to, from);
-    return rc;
+    return rc < 0 ? rc : range_check(range, from, to);
 }
 
 int

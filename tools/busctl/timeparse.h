@@ -51,4 +51,10 @@ struct range {
  */
 int range_parse(const char *text, int64_t now_ms, struct range *range);
 
+/**
+ * Refuses a TO that is before FROM, as range_parse() does; `from` and `to` are the words for the
+ * message. Returns 0 or -BUS_ERR_INVALID_FORMAT.
+ */
+int range_check(const struct range *range, const char *from, const char *to);
+
 #endif
