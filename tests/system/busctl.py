@@ -708,6 +708,25 @@ def completion():
     assert found == ["complete-me"], found
     assert candidates("busctl", "topic", "create", "-c", "retention.b") == ["retention.bytes="]
     assert "retention.ms" in candidates("busctl", "config", "explain", "retention")
+    # bash makes words of its own of the '='; others leave name=value whole.
+    for words, expected in (
+        (("topic", "create", "-c", "storage.type", "="), ["disk", "memory"]),
+        (("topic", "create", "-c", "storage.type", "=", "m"), ["memory"]),
+        (("topic", "create", "-c", "storage.type=m"), ["storage.type=memory"]),
+        (("topic", "alter", "-c", "cleanup.policy", "=", "compact,d"), ["compact,delete"]),
+        (("topic", "alter", "-c", "flush.on.ack", "=", ""), ["true", "false"]),
+        (("topic", "alter", "-c", "storage.type", "=", "disk", "-c", "retention.b"), ["retention.bytes="]),
+        (("consume", "-X", "auto.offset.reset", "=", "ear"), ["earliest"]),
+        (("consume", "-X", "storage.type", "=", ""), []),
+        (("topic", "alter", "-c", "retention.ms", "=", ""), []),
+        (("group", "reset", "--to", ""), ["beginning", "end", "offset", "time", "shift"]),
+    ):
+        assert candidates("busctl", *words) == expected, (words, candidates("busctl", *words))
+    bus.busctl("group", "reset", "complete-us", "complete-me", "--to", "end")
+    where = ("busctl", "--socket", str(bus.socket), "group")
+    assert candidates(*where, "describe", "compl") == ["complete-us"]
+    assert candidates(*where, "reset", "--to", "offset", "5", "compl") == ["complete-us"]
+    assert candidates(*where, "reset", "complete-us", "compl") == ["complete-me"]
     assert str(path) in candidates("busctl", "log", "verify", str(path)[:-3])
 
 

@@ -48,8 +48,9 @@ class Reader:
 
 
 class Member:
-    def __init__(self, bus, name):
+    def __init__(self, bus, name, group="g", topic="t", session_ms=SESSION_MS):
         self.bus, self.name = bus, name
+        self.group, self.topic, self.session_ms = group, topic, session_ms
         self.id, self.generation, self.share = "", -1, None
         self.connect()
 
@@ -82,12 +83,12 @@ class Member:
         return self.receive()
 
     def send_join(self):
-        subscription = struct.pack(">hi", 0, 1) + text("t") + struct.pack(">i", -1)
+        subscription = struct.pack(">hi", 0, 1) + text(self.topic) + struct.pack(">i", -1)
         self.send(
             JOIN,
             5,
-            text("g")
-            + struct.pack(">ii", SESSION_MS, 60000)
+            text(self.group)
+            + struct.pack(">ii", self.session_ms, 60000)
             + text(self.id)
             + struct.pack(">h", -1)  # no instance id
             + text("consumer")
@@ -119,7 +120,7 @@ class Member:
             self.send_join()
 
     def send_sync(self, shares):
-        body = text("g") + struct.pack(">i", self.generation) + text(self.id)
+        body = self.claim()
         body += struct.pack(">h", -1) + struct.pack(">i", len(shares))
         for member, share in shares.items():
             body += text(member) + blob(share.encode())
@@ -133,7 +134,7 @@ class Member:
         return error
 
     def claim(self):
-        return text("g") + struct.pack(">i", self.generation) + text(self.id)
+        return text(self.group) + struct.pack(">i", self.generation) + text(self.id)
 
     def beat(self):
         answer = self.ask(HEARTBEAT, 3, self.claim() + struct.pack(">h", -1))
@@ -142,14 +143,14 @@ class Member:
 
     def commit(self, offset):
         row = struct.pack(">iqi", 0, offset, -1) + text("note")
-        body = self.claim() + struct.pack(">h", -1) + struct.pack(">i", 1) + text("t")
+        body = self.claim() + struct.pack(">h", -1) + struct.pack(">i", 1) + text(self.topic)
         answer = self.ask(COMMIT, 7, body + struct.pack(">i", 1) + row)
         answer.number("i"), answer.number("i"), answer.text(), answer.number("i")
         answer.number("i")
         return answer.number("h")
 
     def committed(self):
-        body = text("g") + struct.pack(">i", 1) + text("t") + struct.pack(">ii", 1, 0)
+        body = text(self.group) + struct.pack(">i", 1) + text(self.topic) + struct.pack(">ii", 1, 0)
         answer = self.ask(FETCH, 5, body)
         answer.number("i"), answer.number("i"), answer.text(), answer.number("i")
         answer.number("i")

@@ -118,10 +118,59 @@ def question():
     assert done.stderr == "" and "asked" not in names(), done
 
 
+def reset_is_shown_first():
+    """On a terminal nothing is moved before it was seen; elsewhere it is done at once."""
+    bus.busctl("topic", "create", "moved")
+    bus.busctl("produce", "moved", stdin="a\nb\nc\n")
+    bus.busctl("group", "reset", "mover", "moved", "--to", "end")
+
+    def committed():
+        (one,) = bus.json("group", "describe", "mover")
+        return one["partitions"][0]["committed"]
+
+    assert committed() == 3
+    code, shown = Terminal("group", "reset", "mover", "--to", "beginning").wait()
+    assert code == 0 and b"nothing was changed: give --execute" in shown and committed() == 3, shown
+    code, shown = Terminal("group", "reset", "mover", "--to", "beginning", "--dry-run").wait()
+    assert (code, shown) == (0, b"") and committed() == 3, shown
+    code, shown = Terminal("group", "reset", "mover", "--to", "beginning", "--execute").wait()
+    assert (code, shown) == (0, b"") and committed() == 0, shown
+
+
+def question_about_groups():
+    """Deleting groups, and their offsets, asks as well."""
+    bus.busctl("topic", "create", "read")
+    bus.busctl("group", "reset", "reader", "read", "--to", "end")
+
+    def groups():
+        return [row["group"] for row in bus.json("group", "list")]
+
+    for arguments, question in (
+        (("group", "delete-offsets", "reader", "read"), b"group reader has committed for read-0? [y/N]"),
+        (("group", "delete", "reader"), b"committed: reader? [y/N]"),
+    ):
+        terminal = Terminal(*arguments)
+        terminal.until(question)
+        terminal.type(b"n\n")
+        code, shown = terminal.wait()
+        assert code == 1 and b"nothing was deleted" in shown and b"--yes" in shown, shown
+        assert "reader" in groups()
+        terminal = Terminal(*arguments)
+        terminal.until(question)
+        terminal.type(b"y\n")
+        assert terminal.wait()[0] == 0 and "reader" not in groups()
+        bus.busctl("group", "reset", "reader", "read", "--to", "end")
+        code, shown = Terminal(*arguments, "--yes").wait()
+        assert (code, shown) == (0, b"") and "reader" not in groups(), shown
+        bus.busctl("group", "reset", "reader", "read", "--to", "end")
+
+
 with bus:
     bus.start()
     tap.run("progress of produce", progress_of_produce)
     tap.run("progress of log verify", progress_of_verify)
     tap.run("the question before deleting", question)
+    tap.run("the question before deleting groups and offsets", question_about_groups)
+    tap.run("a reset of a group is shown first", reset_is_shown_first)
     tap.case("busd ends cleanly after all of it", bus.stop() == 0, bus.busd.tail())
 tap.done()

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     STARTING_MS = 300, /* a busd that was started just before may take so long to listen */
@@ -153,6 +154,12 @@ ctl_connect(const struct ctl *ctl, struct bus **bus)
         rc = open_patiently(config, bus);
     bus_config_free(&config);
     return rc < 0 ? ctl_fail_bus(ctl, rc, ctl->socket) : CTL_OK;
+}
+
+bool
+ctl_is_watched(void)
+{
+    return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
 }
 
 int

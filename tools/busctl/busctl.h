@@ -52,6 +52,9 @@ int ctl_out(struct ctl *ctl);
 /** Connects to busd. Returns 0, or the exit code after telling why not. */
 int ctl_connect(const struct ctl *ctl, struct bus **bus);
 
+/** Whether somebody sits at a terminal and can be asked, or asked to look first. */
+bool ctl_is_watched(void);
+
 /** Sends what is left in stdout's buffer; a reader that went away is no failure. Exit code. */
 int ctl_flush(const struct ctl *ctl);
 

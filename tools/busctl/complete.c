@@ -5,43 +5,56 @@
 #include <stdio.h>
 #include <string.h>
 
-/* busd must answer at once, or there are no names of topics. */
+/* busd must answer at once, or there are no names of topics and groups. */
 #define TIMEOUT_MS_TEXT "500"
 
 /** Where the last word of the line stands. */
 struct place {
     struct ctl *ctl;
-    const char *word; /* what is written of it */
+    const char *word;   /* what is written of it */
+    const char *prefix; /* what stands before it in the same word of the shell; NULL: nothing */
     const char *group;
     const struct command *command;
     const struct opt_row *value_of; /* it is the value of this option */
+    const char *setting;            /* it is the value of this setting; else NULL */
+    enum opt_complete setting_kind; /* of that */
+    bool at_setting;                /* the '=' behind its name was seen */
     int arguments;                  /* of the command before it */
 };
+
+/** What follows the first word of a value that has two. */
+static const struct opt_row second_word = {.key = OPT_LONG, .name = "", .value = ""};
 
 static void
 offer(const struct place *place, const char *text, const char *tail)
 {
     if (strncmp(text, place->word, strlen(place->word)) == 0)
-        printf("%s%s\n", text, tail);
+        printf("%s%s%s\n", place->prefix ? place->prefix : "", text, tail);
+}
+
+/** Connects without patience; NULL when there is no busd. */
+static struct bus *
+connect_at_once(const struct place *place)
+{
+    struct bus *bus = NULL;
+    struct bus_config *config = bus_config_new();
+    if (!config)
+        return NULL;
+    if (place->ctl->socket)
+        bus_config_set(config, "socket.path", place->ctl->socket);
+    bus_config_set(config, "request.timeout.ms", TIMEOUT_MS_TEXT);
+    bus_config_set(config, "socket.connection.setup.timeout.ms", TIMEOUT_MS_TEXT);
+    bus_open(config, &bus);
+    bus_config_free(&config);
+    return bus;
 }
 
 static void
 offer_topics(const struct place *place)
 {
-    struct bus *bus;
     struct bus_topics *topics;
-    struct bus_config *config = bus_config_new();
-    if (!config)
-        return;
-    if (place->ctl->socket)
-        bus_config_set(config, "socket.path", place->ctl->socket);
-    bus_config_set(config, "request.timeout.ms", TIMEOUT_MS_TEXT);
-    bus_config_set(config, "socket.connection.setup.timeout.ms", TIMEOUT_MS_TEXT);
-    int rc = bus_open(config, &bus);
-    bus_config_free(&config);
-    if (rc < 0)
-        return;
-    if (bus_topics_fetch(bus, NULL, &topics) == 0) {
+    struct bus *bus = connect_at_once(place);
+    if (bus && bus_topics_fetch(bus, NULL, &topics) == 0) {
         for (size_t i = 0; i < bus_topics_count(topics); i++)
             offer(place, bus_topics_name(topics, i), "");
         bus_topics_free(&topics);
@@ -50,17 +63,85 @@ offer_topics(const struct place *place)
 }
 
 static void
+offer_groups(const struct place *place)
+{
+    struct bus_groups *groups;
+    struct bus_group_state state;
+    struct bus *bus = connect_at_once(place);
+    if (bus && bus_groups_fetch(bus, NULL, &groups) == 0) {
+        for (size_t i = 0; bus_groups_get(groups, i, &state) == 0; i++)
+            offer(place, state.group, "");
+        bus_groups_free(&groups);
+    }
+    bus_close(&bus);
+}
+
+static bool
+is_of_kind(const struct setting *setting, enum opt_complete kind)
+{
+    bool of_topic = strcmp(setting->scope, "topic") == 0;
+    bool of_busd = strcmp(setting->scope, "busd") == 0;
+    if (kind == OPT_ANY_SETTING)
+        return true;
+    return kind == OPT_TOPIC_SETTING ? of_topic : !of_topic && !of_busd;
+}
+
+static void
 offer_settings(const struct place *place, enum opt_complete kind)
 {
     struct setting setting;
     for (size_t i = 0; settings_at(i, &setting); i++) {
-        bool of_topic = strcmp(setting.scope, "topic") == 0;
-        bool of_busd = strcmp(setting.scope, "busd") == 0;
-        if (kind == OPT_ANY_SETTING)
-            offer(place, setting.name, "");
-        else if (kind == OPT_TOPIC_SETTING ? of_topic : !of_topic && !of_busd)
-            offer(place, setting.name, "=");
+        if (is_of_kind(&setting, kind))
+            offer(place, setting.name, kind == OPT_ANY_SETTING ? "" : "=");
     }
+}
+
+/** Offers the words between bars behind what is written up to the last comma, if it is a list. */
+static void
+offer_choices(const struct place *place, const char *choices, bool is_list)
+{
+    char text[2 * SETTING_RANGE_BYTES];
+    const char *comma = is_list ? strrchr(place->word, ',') : NULL;
+    int kept = comma ? (int)(comma + 1 - place->word) : 0;
+    for (size_t length; *choices; choices += length + (choices[length] == '|')) {
+        length = strcspn(choices, "|");
+        snprintf(text, sizeof text, "%.*s%.*s", kept, place->word, (int)length, choices);
+        offer(place, text, "");
+    }
+}
+
+/** The values of a setting that can be told: its words, or true and false. */
+static void
+offer_setting_values(const struct place *place)
+{
+    struct setting setting;
+    for (size_t i = 0; settings_at(i, &setting); i++) {
+        if (strcmp(setting.name, place->setting) != 0 || !is_of_kind(&setting, place->setting_kind))
+            continue;
+        if (strchr(setting.range, '|'))
+            offer_choices(place, setting.range, strcmp(setting.type, "list") == 0);
+        else if (strcmp(setting.type, "bool") == 0)
+            offer_choices(place, "true|false", false);
+    }
+}
+
+/** The same where the whole of name=value is one word. */
+static void
+offer_pairs(const struct place *place, enum opt_complete kind)
+{
+    char name[128], text[256];
+    size_t length = strcspn(place->word, "=");
+    if (length >= sizeof name)
+        return;
+    memcpy(name, place->word, length);
+    name[length] = '\0';
+    struct place value = *place;
+    value.word = place->word + length + 1;
+    value.setting = name;
+    value.setting_kind = kind;
+    value.prefix = text;
+    snprintf(text, sizeof text, "%s=", name);
+    offer_setting_values(&value);
 }
 
 static void
@@ -72,11 +153,17 @@ offer_kind(const struct place *place, enum opt_complete kind)
     case OPT_TOPIC:
         offer_topics(place);
         return;
+    case OPT_GROUP:
+        offer_groups(place);
+        return;
     case OPT_FILE:
         puts(":files");
         return;
     default:
-        offer_settings(place, kind);
+        if (strchr(place->word, '='))
+            offer_pairs(place, kind);
+        else
+            offer_settings(place, kind);
         return;
     }
 }
@@ -88,10 +175,11 @@ offer_words(const struct place *place, const char *words)
     char word[64];
     while (strchr(words, '|') || *words) {
         size_t length = strcspn(words, "|");
-        bool literal = length < sizeof word && strcspn(words, "NMT@-") >= length;
+        size_t first = strcspn(words, "| "); /* of two words */
+        bool literal = first < sizeof word && strcspn(words, "NMT@-") >= first;
         if (literal) {
-            memcpy(word, words, length);
-            word[length] = '\0';
+            memcpy(word, words, first);
+            word[first] = '\0';
             offer(place, word, "");
         }
         words += length;
@@ -138,6 +226,31 @@ find_row(const struct opt_row *rows, const char *word)
     return NULL;
 }
 
+/** Whether the option's value goes on behind this word, as in "offset N". */
+static bool
+has_second_word(const struct opt_row *row, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = row->value; at && *at; at += strcspn(at, "|"), at += *at == '|')
+        if (strncmp(at, word, length) == 0 && at[length] == ' ')
+            return true;
+    return false;
+}
+
+/** Takes the value of an option. */
+static void
+pass_value(struct place *place, const struct opt_row *row, const char *word)
+{
+    if (row->key == OPT_SOCKET)
+        place->ctl->socket = word;
+    if (has_second_word(row, word))
+        place->value_of = &second_word;
+    if (row->complete >= OPT_TOPIC_SETTING) {
+        place->setting = word;
+        place->setting_kind = row->complete;
+    }
+}
+
 /** Takes a word before the last one. */
 static void
 pass(struct place *place, const char *word)
@@ -148,10 +261,20 @@ pass(struct place *place, const char *word)
         /* bash makes a word of its own of the '=' in --socket=PATH. */
         if (strcmp(word, "=") == 0)
             place->value_of = before;
-        else if (before->key == OPT_SOCKET)
-            place->ctl->socket = word;
+        else
+            pass_value(place, before, word);
         return;
     }
+    /* And of the one in -c NAME=VALUE, where the name was taken for the whole value. */
+    if (place->setting && strcmp(word, "=") == 0 && !place->at_setting) {
+        place->at_setting = true;
+        return;
+    }
+    bool was_value = place->at_setting;
+    place->setting = NULL;
+    place->at_setting = false;
+    if (was_value)
+        return;
     if (word[0] == '-' && word[1]) {
         const struct opt_row *row = find_row(opt_global, word);
         if (!row && place->command)
@@ -182,7 +305,12 @@ complete_words(struct ctl *ctl, int count, char **words)
         pass(&place, words[i]);
     if (place.value_of && strcmp(place.word, "=") == 0)
         place.word = "";
-    if (place.value_of) {
+    /* The word behind -c NAME: its '=', or what is behind that. */
+    bool is_equals = strcmp(place.word, "=") == 0;
+    if (place.setting && (place.at_setting || is_equals)) {
+        place.word = place.at_setting ? place.word : "";
+        offer_setting_values(&place);
+    } else if (place.value_of) {
         offer_value(&place);
     } else if (place.word[0] == '-') {
         if (place.command)

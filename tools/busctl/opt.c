@@ -114,6 +114,12 @@ opts_next(struct opts *opts)
     }
 }
 
+const char *
+opts_more(struct opts *opts)
+{
+    return optind < opts->argc ? opts->argv[optind++] : NULL;
+}
+
 char **
 opts_arguments(struct opts *opts)
 {

@@ -17,6 +17,7 @@ enum {
 enum opt_complete {
     OPT_NOTHING = 0,
     OPT_TOPIC,
+    OPT_GROUP,
     OPT_FILE,
     OPT_TOPIC_SETTING,  /* name=value */
     OPT_CLIENT_SETTING, /* name=value */
@@ -70,6 +71,10 @@ void opts_init(struct opts *opts, struct ctl *ctl, const struct opt_row *rows, i
  * version or an error was printed. Global options are taken care of here.
  */
 int opts_next(struct opts *opts);
+
+/** The next word of the command line, for an option whose value has two words; NULL: none is left.
+ */
+const char *opts_more(struct opts *opts);
 
 /** The arguments behind the options; NULL ends. */
 char **opts_arguments(struct opts *opts);

@@ -28,6 +28,21 @@ out_integer(struct out *out, const char *key, int64_t value)
 }
 
 void
+out_none(struct out *out, const char *key)
+{
+    out->ops->none(out, key);
+}
+
+void
+out_offset(struct out *out, const char *key, int64_t value)
+{
+    if (value < 0)
+        out_none(out, key);
+    else
+        out_integer(out, key, value);
+}
+
+void
 out_real(struct out *out, const char *key, double value)
 {
     out->ops->real(out, key, value);

@@ -36,6 +36,7 @@ struct out_ops {
     void (*list)(struct out *out, const char *key);
     void (*end)(struct out *out);
     void (*integer)(struct out *out, const char *key, int64_t value);
+    void (*none)(struct out *out, const char *key);
     void (*real)(struct out *out, const char *key, double value);
     void (*boolean)(struct out *out, const char *key, bool value);
     void (*bytes)(struct out *out, const char *key, const void *bytes, size_t size);
@@ -69,6 +70,12 @@ void out_end(struct out *out);
 
 /** A field that is a whole number. */
 void out_integer(struct out *out, const char *key, int64_t value);
+
+/** As out_integer() for a number that is not known, or that there is not: null. */
+void out_none(struct out *out, const char *key);
+
+/** As out_integer(); a number below zero is none. */
+void out_offset(struct out *out, const char *key, int64_t value);
 
 /** A field with a decimal fraction. */
 void out_real(struct out *out, const char *key, double value);

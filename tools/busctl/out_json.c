@@ -87,6 +87,12 @@ json_put_integer(struct out *out, const char *key, int64_t value)
 }
 
 static void
+json_put_none(struct out *out, const char *key)
+{
+    put(out, key, json_null());
+}
+
+static void
 json_put_real(struct out *out, const char *key, double value)
 {
     put(out, key, json_real(value));
@@ -178,6 +184,7 @@ static const struct out_ops json_ops = {
     .list = json_begin_list,
     .end = json_end,
     .integer = json_put_integer,
+    .none = json_put_none,
     .real = json_put_real,
     .boolean = json_put_boolean,
     .bytes = json_put_bytes,

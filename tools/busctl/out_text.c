@@ -112,6 +112,12 @@ text_put_integer(struct out *out, const char *key, int64_t value)
 }
 
 static void
+text_put_none(struct out *out, const char *key)
+{
+    text_put(out, key, strdup("-"), true);
+}
+
+static void
 text_put_real(struct out *out, const char *key, double value)
 {
     char digits[48];
@@ -176,6 +182,7 @@ static const struct out_ops text_ops = {
     .list = text_begin_list,
     .end = text_end,
     .integer = text_put_integer,
+    .none = text_put_none,
     .real = text_put_real,
     .boolean = text_put_boolean,
     .bytes = text_put_bytes,

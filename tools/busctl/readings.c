@@ -1,45 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "busctl/consume.h"
 
-#include "base/err.h"
+#include "busctl/places.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/** Reads "3" or "2-5" at *at and moves behind it; false when it is neither. */
-static bool
-range(const char **at, int64_t *first, int64_t *last)
-{
-    char *end;
-    if (**at < '0' || **at > '9')
-        return false;
-    *first = *last = strtoll(*at, &end, 10);
-    if (*end == '-') {
-        if (end[1] < '0' || end[1] > '9')
-            return false;
-        *last = strtoll(end + 1, &end, 10);
-    }
-    *at = end + (*end == ',');
-    return (*end == ',' || *end == '\0') && *first <= *last;
-}
-
-/** Marks the partitions of the list in `wanted`, or all. */
-static int
-parse_list(struct ctl *ctl, const char *list, bool *wanted, int32_t partitions)
-{
-    int64_t first = 0, last = partitions - 1;
-    const char *at = list;
-    do {
-        if (list && !range(&at, &first, &last))
-            return ctl_usage(ctl, "-p %s: partitions as in 0,2-5 are wanted", list);
-        if (last >= partitions)
-            return ctl_fail(ctl, "partition %lld: the topic has the partitions 0 to %d",
-                (long long)last, partitions - 1);
-        for (int64_t i = first; i <= last; i++)
-            wanted[i] = true;
-    } while (list && *at);
-    return CTL_OK;
-}
 
 /** The offset `count` records before the end, or the start of the log. */
 static int
@@ -126,7 +91,7 @@ readings_init(struct ctl *ctl, struct bus *bus, struct readings *readings, const
     bool *wanted = calloc((size_t)partitions, sizeof *wanted);
     if (!wanted)
         return ctl_no_memory(ctl);
-    int code = parse_list(ctl, list, wanted, partitions);
+    int code = places_parse_list(ctl, "-p ", list, wanted, partitions);
     if (code == CTL_OK)
         code = fill(ctl, bus, readings, wanted, partitions, range);
     free(wanted);

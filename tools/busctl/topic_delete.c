@@ -2,7 +2,6 @@
 #include "busctl/command.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 static const struct opt_row options[] = {
     {'y', "yes", NULL, "do not ask", OPT_NOTHING},
@@ -53,7 +52,7 @@ run(struct ctl *ctl, struct opts *opts)
     int code = opts_expect(opts, 1, -1, "the name of a topic");
     if (code != CTL_OK)
         return code;
-    if (!yes && isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && !confirmed(opts_arguments(opts)))
+    if (!yes && ctl_is_watched() && !confirmed(opts_arguments(opts)))
         return ctl_fail(ctl, "nothing was deleted: answer y, or give --yes");
     return delete_all(ctl, opts_arguments(opts));
 }
