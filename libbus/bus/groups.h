@@ -46,7 +46,7 @@ struct bus_group_state {
 int bus_groups_get(const struct bus_groups *groups, size_t index, struct bus_group_state *state);
 
 /** A member of a group; strings borrowed from the snapshot. */
-struct bus_group_member {
+struct bus_member_state {
     const char *member_id;
     const char *instance_id; /* of a static member, else NULL */
     const char *client_id;
@@ -56,7 +56,7 @@ struct bus_group_member {
 
 /** Member number `index` of group number `group`; -BUS_ERR_INVALID_ARGUMENT behind the last. */
 int bus_groups_member(
-    const struct bus_groups *groups, size_t group, size_t index, struct bus_group_member *member);
+    const struct bus_groups *groups, size_t group, size_t index, struct bus_member_state *member);
 
 /** A partition; the name is borrowed from where it came. */
 struct bus_place {

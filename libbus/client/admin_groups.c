@@ -291,14 +291,14 @@ members_of(const struct bus_groups *groups, size_t group)
 
 int
 bus_groups_member(
-    const struct bus_groups *groups, size_t group, size_t index, struct bus_group_member *member)
+    const struct bus_groups *groups, size_t group, size_t index, struct bus_member_state *member)
 {
     int32_t members = members_of(groups, group);
     if (index >= (size_t)members)
         return err_set(BUS_ERR_INVALID_ARGUMENT, "there are %d members", members);
     const struct describe_groups_response_group_member *from =
         &groups->rows[group].said->members[index];
-    *member = (struct bus_group_member){.member_id = from->member_id,
+    *member = (struct bus_member_state){.member_id = from->member_id,
         .instance_id = from->group_instance_id,
         .client_id = from->client_id,
         .host = from->client_host,

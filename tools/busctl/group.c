@@ -12,7 +12,7 @@ enum { MEMBERS_NAMED = 4 }; /* in an error */
 static size_t
 count_assigned(const struct bus_groups *groups)
 {
-    struct bus_group_member member;
+    struct bus_member_state member;
     size_t count = 0;
     for (size_t i = 0; bus_groups_member(groups, 0, i, &member) == 0; i++)
         count += member.partitions > 0 ? (size_t)member.partitions : 0;
@@ -48,7 +48,7 @@ add_assigned(struct group_view *view)
 {
     struct bus_place place;
     size_t committed = view->count;
-    struct bus_group_member member;
+    struct bus_member_state member;
     for (size_t i = 0; bus_groups_member(view->groups, 0, i, &member) == 0; i++)
         for (size_t j = 0; bus_groups_assigned(view->groups, 0, i, j, &place) == 0; j++) {
             const struct group_row row = {.topic = place.topic,
@@ -140,7 +140,7 @@ int
 group_fail_live(struct ctl *ctl, const struct bus_groups *groups, const char *then)
 {
     struct bus_group_state state;
-    struct bus_group_member member;
+    struct bus_member_state member;
     char names[1024] = "";
     size_t used = 0;
     bus_groups_get(groups, 0, &state);

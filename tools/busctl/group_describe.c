@@ -24,7 +24,7 @@ put_partitions(struct ctl *ctl, const struct group_view *view)
     out_list(ctl->out, "partitions");
     for (size_t i = 0; i < view->count; i++) {
         const struct group_row *row = &view->rows[i];
-        struct bus_group_member member = {0};
+        struct bus_member_state member = {0};
         if (row->member >= 0)
             bus_groups_member(view->groups, 0, (size_t)row->member, &member);
         out_object(ctl->out, NULL);
@@ -66,7 +66,7 @@ put_share(struct ctl *ctl, const struct group_view *view, size_t index, struct b
 static int
 put_members(struct ctl *ctl, const struct group_view *view)
 {
-    struct bus_group_member member;
+    struct bus_member_state member;
     struct buf line;
     buf_init(&line);
     out_list(ctl->out, "members");

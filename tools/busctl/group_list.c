@@ -51,7 +51,7 @@ add_topic(struct listing *listing, const char *topic)
 static bool
 add_assigned(struct listing *listing, size_t group)
 {
-    struct bus_group_member member;
+    struct bus_member_state member;
     struct bus_place place;
     bool good = true;
     for (size_t i = 0; good && bus_groups_member(listing->groups, group, i, &member) == 0; i++)
