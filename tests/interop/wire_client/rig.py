@@ -4,6 +4,7 @@
 import functools
 import pathlib
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "system"))
 import harness  # noqa: E402 (the folder has to be known first)
@@ -11,7 +12,7 @@ import harness  # noqa: E402 (the folder has to be known first)
 from . import codec, connection  # noqa: E402
 
 NODE = 1
-NOW = 1700000000000
+NOW = (int(time.time()) - 3600) * 1000  # of records: young enough for retention
 NO_OPERATIONS = -2147483648
 
 
