@@ -9,6 +9,7 @@ import tap
 
 ONE = [(NOW, b"key", b"value", [])]
 
+
 @with_bus()
 def describe_cluster(bus, own):
     (node,) = own.call("Metadata", 1, Topics=[])["Brokers"]
