@@ -208,8 +208,8 @@ int bus_committed(
 
 /**
  * Who the consumer is in its group: the id that busd gave it (copied, at most `size` bytes with the
- * NUL; "" before it has one) and the generation that its partitions are of, which is returned; -1
- * when it has none. Thread: owner. Blocks: no.
+ * NUL; "" before it has one; `member_id` may be NULL with size 0), and as the result the generation
+ * that its partitions are of, -1 when it has none. Thread: owner. Blocks: no.
  */
 int32_t bus_group_member(struct bus_consumer *consumer, char *member_id, size_t size);
 

@@ -406,6 +406,7 @@ membership_subscribe(struct membership *membership, const char *const *topics, s
     free_topics(membership->topics, membership->topic_count);
     membership->topics = copy;
     membership->topic_count = count;
+    membership->failure = 0;
     member_subscribe(&membership->member, clock_mono_ms());
     pthread_cond_signal(&membership->changed);
     pthread_mutex_unlock(&membership->lock);

@@ -50,6 +50,7 @@ struct membership {
     pthread_t thread;
     int64_t commit_ms;        /* of the next automatic commit */
     int64_t retry_ms;         /* of the next try at partitions that could not be opened; or never */
+    int failure;              /* the member is out for good: why; 0: it is not */
     int32_t taken_generation; /* that the partitions are of; -1 none */
 };
 

@@ -90,9 +90,9 @@ commit_now_and_then(struct membership *membership, int64_t now_ms)
     commit_begin(consumer, consumer->parts, consumer->count, NULL, NULL);
 }
 
-/* What the member wants of the application now; `failure`: it is out for good. */
+/* What the member wants of the application now. */
 static enum member_duty
-look(struct membership *membership, int64_t now_ms, int *failure)
+look(struct membership *membership, int64_t now_ms)
 {
     struct member *member = &membership->member;
     pthread_mutex_lock(&membership->lock);
@@ -101,7 +101,7 @@ look(struct membership *membership, int64_t now_ms, int *failure)
     if (member->state != before)
         pthread_cond_signal(&membership->changed);
     membership->called = false;
-    *failure = member->state == MEMBER_FAILED ? member->failure : 0;
+    membership->failure = member->state == MEMBER_FAILED ? member->failure : 0;
     enum member_duty duty = member->duty;
     pthread_mutex_unlock(&membership->lock);
     return duty;
@@ -110,8 +110,7 @@ look(struct membership *membership, int64_t now_ms, int *failure)
 static int
 do_duty(struct membership *membership, int64_t now_ms)
 {
-    int failure;
-    switch (look(membership, now_ms, &failure)) {
+    switch (look(membership, now_ms)) {
     case MEMBER_DUTY_REVOKE:
         return membership_give_up(membership, BUS_REVOKED);
     case MEMBER_DUTY_LOSE:
@@ -119,7 +118,7 @@ do_duty(struct membership *membership, int64_t now_ms)
     case MEMBER_DUTY_TAKE:
         return take(membership, true);
     default:
-        return failure < 0 ? refused(membership, failure) : 0;
+        return 0;
     }
 }
 
@@ -141,6 +140,8 @@ membership_poll(struct membership *membership, int64_t *until_ns)
         consumer_heard_call(consumer);
         rc = do_duty(membership, now_ms);
     }
+    if (rc == 0 && membership->failure < 0)
+        rc = refused(membership, membership->failure);
     if (rc < 0)
         return rc;
     retry_missing(membership, now_ms);

@@ -7,7 +7,8 @@
  *   worker consume SOCKET TOPIC ID COUNT [name=value…]
  *   worker group   SOCKET TOPIC ID COUNT [name=value…]     as consume, as a member of group.id;
  *                                                          tells "assigned|revoked|lost
- *                                                          PARTITION OFFSET"
+ *                                                          PARTITION OFFSET", and "generation
+ *                                                          NUMBER" before what it reads in one
  *   worker loan    SOCKET TOPIC ID 1     [name=value…]     takes a loan, tells, and waits for a
  *                                                          line on its input before it commits
  *   worker script  SOCKET TOPIC ID 0     [name=value…]     sends the records that its input tells
@@ -392,6 +393,16 @@ tell_rebalance(void *context, struct bus_consumer *consumer, enum bus_rebalance 
             assignments[i].offset);
 }
 
+static void
+tell_generation(struct bus_consumer *consumer)
+{
+    static int32_t told = -1;
+    int32_t generation = bus_group_member(consumer, NULL, 0);
+    if (generation != told)
+        printf("generation %d\n", (int)generation);
+    told = generation;
+}
+
 static int32_t
 subscribe(struct bus_consumer *consumer)
 {
@@ -414,6 +425,8 @@ consume(struct bus *bus, bool in_group)
         int got = bus_poll(consumer, records, RECORDS_MAX, POLL_MS);
         if (got < 0 && !go_on(consumer, got))
             break;
+        if (got > 0 && in_group)
+            tell_generation(consumer);
         for (int i = 0; i < got; i++)
             tell_record(&records[i]);
         if (got > 0) {
