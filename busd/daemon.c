@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/trace.h"
 #include "cluster/controller.h"
+#include "door/kafka.h"
 #include "door/unix.h"
 #include "folders.h"
 #include "meta/meta.h"
@@ -50,7 +51,9 @@ struct daemon {
     struct controller_listener listener;
     struct names names;
     struct api *api;
-    struct unix_door *door;
+    struct hall *hall;
+    struct unix_door *unix_door;
+    struct kafka_door *kafka_door;
     struct loop_timer *api_timer;
     struct loop_signal *on_term, *on_int, *on_hup;
     struct worker *flusher;
@@ -240,8 +243,8 @@ configure(struct daemon *d)
     set_trace_level(in_force(d));
     if (d->flusher)
         worker_tick_every(d->flusher, settings_int(in_force(d), BROKER_FLUSH_INTERVAL_MS));
-    if (d->door)
-        unix_door_configure(d->door);
+    if (d->hall)
+        hall_configure(d->hall);
     struct store_upkeep upkeep = upkeep_settings(in_force(d));
     store_configure(d->store, &upkeep);
 }
@@ -453,7 +456,7 @@ stop_sweep(struct daemon *d)
     loop_timer_free(&d->sweep_timer);
 }
 
-/* ---- api and door --------------------------------------------------------------------------- */
+/* ---- api and doors -------------------------------------------------------------------------- */
 
 static int64_t
 mono_ms(void *context)
@@ -483,7 +486,14 @@ static int
 connections(void *context)
 {
     struct daemon *d = context;
-    return d->door ? unix_door_connections(d->door) : 0;
+    return d->hall ? hall_connections(d->hall) : 0;
+}
+
+static const char *
+listeners(void *context)
+{
+    struct daemon *d = context;
+    return d->kafka_door ? kafka_door_text(d->kafka_door) : "";
 }
 
 static void
@@ -496,7 +506,7 @@ on_api_timer(void *context)
 static int
 start_api(struct daemon *d)
 {
-    static const struct api_daemon_ops ops = {mono_ms, wall_ms, arm, connections};
+    static const struct api_daemon_ops ops = {mono_ms, wall_ms, arm, connections, listeners};
     struct api_wiring wiring = {
         .ops = &ops,
         .context = d,
@@ -531,27 +541,43 @@ stop_api(struct daemon *d)
     loop_timer_free(&d->api_timer);
 }
 
-static int
-start_door(struct daemon *d)
+static void
+close_doors(struct daemon *d)
 {
-    struct unix_door_options options = {
-        .loop = d->loop, .api = d->api, .settings = in_force(d), .path = d->socket};
-    return unix_door_open(&options, &d->door);
+    kafka_door_close(&d->kafka_door);
+    unix_door_close(&d->unix_door);
+    hall_close(&d->hall);
+}
+
+static int
+start_doors(struct daemon *d)
+{
+    struct hall_options options = {.loop = d->loop, .api = d->api, .settings = in_force(d)};
+    int rc = hall_open(&options, &d->hall);
+    if (rc == 0)
+        rc = unix_door_open(d->hall, d->socket, &d->unix_door);
+    if (rc == 0)
+        rc = kafka_door_open(d->hall, &d->kafka_door);
+    if (rc < 0)
+        close_doors(d);
+    return rc;
 }
 
 /** Lets requests end that wait for the flusher, and their answers leave. */
 static void
-stop_door(struct daemon *d)
+stop_doors(struct daemon *d)
 {
-    unix_door_quiesce(d->door);
+    unix_door_quiesce(d->unix_door);
+    kafka_door_quiesce(d->kafka_door);
+    hall_quiesce(d->hall);
     worker_drain(d->flusher);
     int64_t deadline_ms = clock_mono_ms() + FAREWELL_MS;
     do {
         loop_turn(d->loop);
-        if (unix_door_busy(d->door))
+        if (hall_busy(d->hall))
             poll(NULL, 0, 1);
-    } while (unix_door_busy(d->door) && clock_mono_ms() < deadline_ms);
-    unix_door_close(&d->door);
+    } while (hall_busy(d->hall) && clock_mono_ms() < deadline_ms);
+    close_doors(d);
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -623,7 +649,7 @@ static const struct part parts[] = {
     {start_remover, stop_remover},
     {start_keeper, stop_keeper},
     {start_api, stop_api},
-    {start_door, stop_door},
+    {start_doors, stop_doors},
     {start_cleaner, stop_cleaner},
     {start_sweep, stop_sweep},
     {start_signals, stop_signals},
@@ -641,6 +667,8 @@ tell_ready(const struct daemon *d)
         (double)(clock_mono_ns() - d->start_ns) / 1e6, d->socket, d->data, cluster->topic_count,
         cluster->partition_total, meta_identity(d->meta)->cluster_id,
         controller_node(&d->controller));
+    if (kafka_door_text(d->kafka_door)[0] != '\0')
+        trace(TRACE_INFO, "Kafka clients are served at %s", kafka_door_text(d->kafka_door));
     notify_send("READY=1");
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "protocol/apis.h"
+#include "store/log.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,15 +37,23 @@ enum {
     API_PRINCIPAL_BYTES = 264, /* "User:" and a name of 255 bytes, with its NUL */
 };
 
+/** Batches that belong into a frame and are sent from where they lie. */
+struct api_piece {
+    size_t at;              /* in front of this byte of the frame */
+    struct log_slice slice; /* owned; its bytes are more than 0 */
+};
+
 /** The answer to one request. */
 struct api_answer {
-    struct buf frame;     /* with its size prefix; empty: nothing is to be sent (acks=0) */
+    struct buf frame;         /* with its size prefix; empty: nothing is to be sent (acks=0) */
+    struct api_piece *pieces; /* owned, ascending; the size prefix counts them */
+    size_t piece_count;
     int fds[API_FDS_MAX]; /* owned by the answer; they go with the frame's first byte */
     int fd_count;
     bool close; /* close the connection once the frame is sent; err_text() told why */
 };
 
-/** Releases what an answer holds: the bytes, and the fds by closing them. Also when zeroed. */
+/** Releases what an answer holds: bytes, pieces, and the fds by closing them. Also when zeroed. */
 void api_answer_fini(struct api_answer *answer);
 
 struct api_peer;
@@ -134,8 +143,9 @@ struct api_daemon_ops {
     int64_t (*wall_ms)(void *context);
     /** Asks for an api_tick() not later than this; a later call replaces it. -1: no need. */
     void (*arm)(void *context, int64_t deadline_mono_ms);
-    /** For DaemonStatus. */
+    /** For DaemonStatus: how many clients, and where Kafka clients are served ("" nowhere). */
     int (*connections)(void *context);
+    const char *(*listeners)(void *context);
 };
 
 /** What the daemon gives; borrowed, lives longer than the api. */

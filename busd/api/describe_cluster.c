@@ -2,6 +2,7 @@
  * DescribeCluster: the nodes.
  */
 #include "api/peer.h"
+#include "api/placement.h"
 #include "api/table.h"
 #include "base/err.h"
 
@@ -28,8 +29,9 @@ add_brokers(struct api_request *r, struct describe_cluster_response *out)
     for (size_t i = 0; i < cluster->node_count; i++) {
         struct describe_cluster_response_broker *broker = &out->brokers[out->brokers_count++];
         broker->broker_id = cluster->nodes[i].id;
-        broker->host = cluster->nodes[i].host;
-        broker->port = cluster->nodes[i].port;
+        struct placement_address at = placement_reach(r, &cluster->nodes[i]);
+        broker->host = at.host;
+        broker->port = at.port;
     }
     return 0;
 }

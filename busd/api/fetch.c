@@ -8,7 +8,6 @@
 #include "api/peer.h"
 #include "api/table.h"
 #include "base/err.h"
-#include "record/batch_header.h"
 #include "record/codec.h"
 
 enum {
@@ -23,9 +22,9 @@ enum {
 };
 
 struct fetch {
-    struct buf records; /* of all partitions, one behind the other */
-    size_t *starts;     /* partition → where its records start */
-    size_t part_count;  /* of all topics */
+    struct log_slice *slices; /* partition → its records; released before each look */
+    size_t part_count;        /* of all topics */
+    size_t bytes;             /* of all slices */
     struct open_log **waits;
     size_t wait_count;
     int64_t give_up_ms;
@@ -38,54 +37,37 @@ struct fetch {
 
 /** Old consumers do not know zstd and would take it for damage. */
 static int
-check_codecs(const struct api_request *r, const uint8_t *records, size_t n)
+check_codecs(const struct api_request *r, const struct log_slice *slice)
 {
-    if (r->header.api_version >= ZSTD_FROM_VERSION)
+    if (r->header.api_version >= ZSTD_FROM_VERSION || !(slice->codecs & 1u << CODEC_ZSTD))
         return 0;
-    struct batch_header header;
-    for (size_t at = 0; at < n && batch_header_read(records + at, n - at, &header) == BATCH_OK;
-         at += batch_bytes(&header))
-        if (batch_codec(&header) == CODEC_ZSTD)
-            return err_set(BUS_ERR_UNSUPPORTED_COMPRESSION_TYPE,
-                "the records are compressed with zstd, which Fetch knows from version %d on",
-                ZSTD_FROM_VERSION);
-    return 0;
+    return err_set(BUS_ERR_UNSUPPORTED_COMPRESSION_TYPE,
+        "the records are compressed with zstd, which Fetch knows from version %d on",
+        ZSTD_FROM_VERSION);
 }
 
 static int
-copy_slice(struct api_request *r, struct log_slice *slice)
+read_records(struct api_request *r, struct log *log,
+    const struct fetch_request_topic_partition *wanted, struct log_slice *slice)
 {
     struct fetch *f = r->state;
-    size_t start = f->records.length;
-    int rc = log_slice_copy(slice, &f->records);
-    log_slice_release(slice);
-    size_t n = f->records.length - start;
-    if (rc == 0 && n > 0)
-        rc = check_codecs(r, f->records.data + start, n);
-    if (rc < 0)
-        f->records.length = start;
-    else
-        f->left -= n < f->left ? n : f->left;
-    return rc;
-}
-
-static int
-read_records(
-    struct api_request *r, struct log *log, const struct fetch_request_topic_partition *wanted)
-{
-    struct fetch *f = r->state;
-    struct log_slice slice = {.fd = -1};
     size_t most = wanted->partition_max_bytes > 0 ? (size_t)wanted->partition_max_bytes : 0;
     struct log_read_options options = {
         .offset = wanted->fetch_offset,
         .max_bytes = most < f->left ? most : f->left,
         .isolation = (enum log_isolation)f->isolation,
-        .at_least_one = f->records.length == 0,
+        .at_least_one = f->bytes == 0,
     };
-    int rc = log_read(log, &options, &slice);
-    if (rc == LOG_READ_TOO_SMALL)
-        return 0;
-    return rc < 0 ? rc : copy_slice(r, &slice);
+    int rc = log_read(log, &options, slice);
+    if (rc >= 0)
+        rc = check_codecs(r, slice);
+    if (rc < 0) {
+        log_slice_release(slice);
+        return rc;
+    }
+    f->bytes += slice->bytes;
+    f->left -= slice->bytes < f->left ? slice->bytes : f->left;
+    return 0;
 }
 
 /** Whether the reader's last epoch ended before its offset here: it read what was cut off since. */
@@ -128,7 +110,8 @@ find_log(struct api_request *r, const struct cluster_topic *topic,
 
 static int
 read_partition(struct api_request *r, const struct cluster_topic *topic,
-    const struct fetch_request_topic_partition *wanted, struct fetch_response_topic_partition *out)
+    const struct fetch_request_topic_partition *wanted, struct log_slice *slice,
+    struct fetch_response_topic_partition *out)
 {
     struct fetch *f = r->state;
     struct open_log *log;
@@ -137,7 +120,7 @@ read_partition(struct api_request *r, const struct cluster_topic *topic,
     if (rc == 0)
         rc = check_divergence(r, log->log, wanted, out);
     if (rc == 0 && !out->diverging_epoch)
-        rc = read_records(r, log->log, wanted);
+        rc = read_records(r, log->log, wanted, slice);
     if (rc == 0)
         rc = log_bounds(log->log, &bounds);
     if (rc < 0)
@@ -180,14 +163,23 @@ look_at_topic(struct api_request *r, const struct fetch_request_topic *wanted,
     const struct cluster_topic *topic = find_topic(r, wanted, &missing);
     for (int32_t i = 0; i < wanted->partitions_count; i++) {
         struct fetch_response_topic_partition *part = &out->partitions[i];
+        struct log_slice *slice = &f->slices[(*index)++];
         start_part(r, &wanted->partitions[i], part);
-        size_t start = f->records.length;
-        int rc = topic ? read_partition(r, topic, &wanted->partitions[i], part) : missing;
+        int rc = topic ? read_partition(r, topic, &wanted->partitions[i], slice, part) : missing;
         f->failed = f->failed || rc < 0;
         part->error_code = peer_error(r, rc);
-        part->records.len = (int32_t)(f->records.length - start);
-        f->starts[(*index)++] = start;
+        /* With an error behind the read, the records are not given. */
+        if (rc == 0 && slice->bytes > 0)
+            part->records = (struct bytes){(const uint8_t *)slice, (int32_t)slice->bytes};
     }
+}
+
+static void
+release_slices(struct fetch *f)
+{
+    for (size_t i = 0; i < f->part_count; i++)
+        log_slice_release(&f->slices[i]);
+    f->bytes = 0;
 }
 
 static void
@@ -197,30 +189,13 @@ look(struct api_request *r)
     struct fetch_response *out = r->response;
     struct fetch *f = r->state;
     size_t index = 0;
-    buf_clear(&f->records);
+    release_slices(f);
     f->failed = false;
     f->left = request->max_bytes > 0 ? (size_t)request->max_bytes : 0;
     if (f->left > FETCH_BYTES_MAX)
         f->left = FETCH_BYTES_MAX;
     for (int32_t i = 0; i < request->topics_count; i++)
         look_at_topic(r, &request->topics[i], &out->responses[i], &index);
-}
-
-/** The records have stopped moving: now the answer may point at them. */
-static int
-point_at_records(struct api_request *r)
-{
-    struct fetch_response *out = r->response;
-    const struct fetch *f = r->state;
-    size_t index = 0;
-    for (int32_t i = 0; i < out->responses_count; i++)
-        for (int32_t j = 0; j < out->responses[i].partitions_count; j++) {
-            struct bytes *records = &out->responses[i].partitions[j].records;
-            if (records->len > 0)
-                records->data = f->records.data + f->starts[index];
-            index++;
-        }
-    return HANDLED_DONE;
 }
 
 /* ---- waiting -------------------------------------------------------------------------------- */
@@ -231,7 +206,8 @@ end_fetch(struct api_request *r)
     struct fetch *f = r->state;
     for (size_t i = 0; i < f->wait_count; i++)
         logs_wait_end(f->waits[i]);
-    buf_fini(&f->records);
+    if (f->slices)
+        release_slices(f);
 }
 
 static void
@@ -270,10 +246,10 @@ look_or_wait(struct api_request *r)
     struct fetch *f = r->state;
     look(r);
     int64_t now_ms = request_now_ms(r);
-    bool enough = request->min_bytes <= 0 || f->records.length >= (size_t)request->min_bytes;
+    bool enough = request->min_bytes <= 0 || f->bytes >= (size_t)request->min_bytes;
     if (enough || f->failed || f->part_count == 0 || now_ms >= f->give_up_ms)
-        return point_at_records(r);
-    buf_fini(&f->records);
+        return HANDLED_DONE;
+    release_slices(f);
     if (f->wait_count == 0)
         begin_waits(r);
     int64_t pause_ms = is_told_of_all(f) ? FETCH_LOOK_MS : FETCH_POLL_MS;
@@ -309,9 +285,9 @@ make_answer(struct api_request *r)
     int rc = peer_check_count(r, f->part_count);
     if (rc < 0)
         return rc;
-    f->starts = arena_array(&r->arena, f->part_count, sizeof *f->starts);
+    f->slices = arena_array(&r->arena, f->part_count, sizeof *f->slices);
     f->waits = arena_array(&r->arena, f->part_count, sizeof(struct open_log *));
-    return f->starts && f->waits ? 0 : -BUS_ERR_NO_MEMORY;
+    return f->slices && f->waits ? 0 : -BUS_ERR_NO_MEMORY;
 }
 
 /** Sessions are not kept: a request must be a full one, whatever session it wants to end. */

@@ -4,6 +4,7 @@
 #include "api/coordinator.h"
 #include "api/joining.h"
 #include "api/peer.h"
+#include "api/placement.h"
 #include "api/table.h"
 #include "base/err.h"
 
@@ -53,6 +54,7 @@ find_each(struct api_request *r, const struct cluster_node *node)
     const struct find_coordinator_request *request = r->message;
     struct find_coordinator_response *out = r->response;
     enum bus_err error = check_key(request->key_type);
+    struct placement_address at = placement_reach(r, node);
     out->coordinators = wire_array(&find_coordinator_response_coordinator_schema, &r->arena,
         (size_t)request->coordinator_keys_count);
     if (!out->coordinators)
@@ -61,8 +63,8 @@ find_each(struct api_request *r, const struct cluster_node *node)
         out->coordinators[out->coordinators_count] = (struct find_coordinator_response_coordinator){
             .key = request->coordinator_keys[out->coordinators_count],
             .node_id = error ? -1 : node->id,
-            .host = error ? "" : node->host,
-            .port = error ? -1 : node->port,
+            .host = error ? "" : at.host,
+            .port = error ? -1 : at.port,
             .error_code = coordinator_code(r, error),
             .error_message = key_problem(request->key_type),
         };
@@ -86,8 +88,9 @@ handle_find_coordinator(struct api_request *r)
     out->error_code = coordinator_code(r, error);
     out->error_message = key_problem(request->key_type);
     out->node_id = error ? -1 : node->id;
-    out->host = error ? "" : node->host;
-    out->port = error ? -1 : node->port;
+    struct placement_address at = placement_reach(r, node);
+    out->host = error ? "" : at.host;
+    out->port = error ? -1 : at.port;
     return HANDLED_DONE;
 }
 

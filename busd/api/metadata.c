@@ -2,6 +2,7 @@
  * Metadata: nodes, topics, partitions and who leads them.
  */
 #include "api/peer.h"
+#include "api/placement.h"
 #include "api/table.h"
 #include "api/topics.h"
 #include "base/err.h"
@@ -20,8 +21,9 @@ add_brokers(struct api_request *r, struct metadata_response *out)
     for (size_t i = 0; i < cluster->node_count; i++) {
         struct metadata_response_broker *broker = &out->brokers[out->brokers_count++];
         broker->node_id = cluster->nodes[i].id;
-        broker->host = cluster->nodes[i].host;
-        broker->port = cluster->nodes[i].port;
+        struct placement_address at = placement_reach(r, &cluster->nodes[i]);
+        broker->host = at.host;
+        broker->port = at.port;
     }
     return 0;
 }

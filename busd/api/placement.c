@@ -30,3 +30,12 @@ placement_check_factor(const struct api_request *r, int16_t factor)
     return err_set(BUS_ERR_INVALID_REPLICATION_FACTOR,
         "replication factor %d cannot be had with one node: ask for 1 or -1", factor);
 }
+
+struct placement_address
+placement_reach(const struct api_request *r, const struct cluster_node *node)
+{
+    const struct api_listener *listener = r->peer->listener;
+    if (listener && node->id == controller_node(r->api->wiring.controller))
+        return (struct placement_address){listener->host, listener->port};
+    return (struct placement_address){node->host, node->port};
+}

@@ -2,8 +2,8 @@
  * The life of a request behind its dispatch: parking, waking, answering.
  */
 #include "api/request.h"
+#include "base/check.h"
 #include "base/err.h"
-#include "base/trace.h"
 #include "core/quota.h"
 
 #include <stdlib.h>
@@ -18,6 +18,11 @@ api_answer_fini(struct api_answer *answer)
     for (int i = 0; i < answer->fd_count; i++)
         close(answer->fds[i]);
     answer->fd_count = 0;
+    for (size_t i = 0; i < answer->piece_count; i++)
+        log_slice_release(&answer->pieces[i].slice);
+    free(answer->pieces);
+    answer->pieces = NULL;
+    answer->piece_count = 0;
     buf_fini(&answer->frame);
 }
 
@@ -120,15 +125,41 @@ unpark(struct api_request *r)
         r->next->previous = r->previous;
 }
 
+/** Moves the slices that records of the response stand for into the answer. */
+static int
+take_pieces(struct api_answer *answer, const struct wire_gaps *gaps)
+{
+    if (gaps->bytes == 0)
+        return 0;
+    answer->pieces = calloc(gaps->count, sizeof *answer->pieces);
+    if (!answer->pieces)
+        return err_no_memory();
+    for (size_t i = 0; i < gaps->count; i++) {
+        /* Where the codec sees bytes, the handler put the slice that has them; see request.h. */
+        struct log_slice *slice = (struct log_slice *)gaps->items[i].data;
+        if (gaps->items[i].bytes == 0)
+            continue;
+        MUST(slice->bytes == gaps->items[i].bytes);
+        answer->pieces[answer->piece_count++] =
+            (struct api_piece){.at = gaps->items[i].at, .slice = *slice};
+        *slice = (struct log_slice){.fd = -1};
+    }
+    return 0;
+}
+
 static int
 encode(struct api_request *r)
 {
     struct buf *out = &r->answer.frame;
+    struct wire_gaps gaps = {0};
     size_t start = frame_begin(out);
     response_header_encode(out, r->info, r->header.api_version, r->header.correlation_id);
-    int rc = wire_encode(r->info->response, r->header.api_version, r->response, out);
+    int rc = wire_encode_gaps(r->info->response, r->header.api_version, r->response, out, &gaps);
     if (rc == 0)
-        rc = frame_end(out, start, 0);
+        rc = frame_end(out, start, gaps.bytes);
+    if (rc == 0)
+        rc = take_pieces(&r->answer, &gaps);
+    wire_gaps_fini(&gaps);
     if (rc < 0)
         buf_clear(out);
     return err_prefix(rc, "answer to %s", r->info->name);
@@ -150,11 +181,9 @@ request_settle(struct api_request *r, int rc)
         return rc;
     }
     r->answer.close = rc < 0 || rc == HANDLED_CLOSE;
-    if (r->answer.close)
-        trace(TRACE_NOTICE, "%s: closing the connection: %s", r->peer->name, err_text());
     struct api_answer answer = r->answer;
     struct api_peer *peer = r->peer;
-    r->answer.fd_count = 0;
+    r->answer = (struct api_answer){0};
     buf_init(&r->answer.frame);
     request_free(r);
     peer->ops->answer(peer, &answer);

@@ -51,9 +51,10 @@ struct api_request {
     struct api_peer *peer;
     const struct api_info *info;
     struct request_header header;
-    struct arena arena;       /* owns `message`, `response` and what hangs on them */
-    void *message;            /* the decoded request; struct bytes in it end with the dispatch */
-    void *response;           /* after wire_init(); the handler fills it */
+    struct arena arena; /* owns `message`, `response` and what hangs on them */
+    void *message;      /* the decoded request; struct bytes in it end with the dispatch */
+    void *response;     /* after wire_init(); the handler fills it. In RECORDS fields bytes.data
+                           is a struct log_slice with that many bytes, which the answer takes */
     struct api_answer answer; /* fds that the handler adds go with the response */
 
     /* Parking. */

@@ -16,5 +16,6 @@ handle_daemon_status(struct api_request *r)
     out->partitions = (int32_t)request_cluster(r)->partition_total;
     out->open_partitions = r->api->logs.count;
     out->connections = w->ops->connections(w->context);
+    out->listeners = w->ops->listeners(w->context);
     return HANDLED_DONE;
 }

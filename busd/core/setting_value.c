@@ -2,6 +2,7 @@
 #include "core/setting_value.h"
 
 #include "core/access.h"
+#include "core/listener.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -153,14 +154,19 @@ parse_string(const struct setting_row *row, const char *text, char **string)
 static bool
 word_allowed(const struct setting_row *row, const char *word, size_t n)
 {
+    struct listener_spec spec;
     if (strcmp(row->unit, "access") == 0)
         return access_word_ok(word, n);
+    if (strcmp(row->unit, "listener") == 0)
+        return listener_parse(word, n, &spec) == 0;
     return choice_of(row->unit, word, n) >= 0;
 }
 
 static int
 refuse_word(const struct setting_row *row, const char *word, size_t n)
 {
+    if (strcmp(row->unit, "listener") == 0)
+        return err_prefix(-BUS_ERR_INVALID_CONFIG, "%s", row->name); /* the parser said why */
     return err_set(BUS_ERR_INVALID_CONFIG, "%s: \"%.*s\" is not one of %s", row->name,
         n > 100 ? 100 : (int)n, word,
         strcmp(row->unit, "access") == 0 ? "self, user:NAME, group:NAME, *" : row->unit);

@@ -3,8 +3,8 @@
  *
  * The columns of topic.def and broker.def: the name; the name in C; the type; the default, as text;
  * min and max of a number, of the bytes of a STRING or of the count of a LIST; the unit: "bytes"
- * (64k, 1m, 1g are understood), "ms" (10ms, 5s, 2m, 1h, 7d), "octal", "access" (a list of who), or
- * for ENUM and LIST the words allowed, between bars.
+ * (64k, 1m, 1g are understood), "ms" (10ms, 5s, 2m, 1h, 7d), "octal", "access" (a list of who),
+ * "listener" (see core/listener.h), or for ENUM and LIST the words allowed, between bars.
  *
  * A layer holds what was set in one place; what is not set comes from its parent, in the end from
  * the default:  topic -> busd, set at run time -> busd, set by file and flags -> default.

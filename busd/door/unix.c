@@ -1,21 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "door/unix.h"
 
-#include "base/clock.h"
-#include "base/trace.h"
 #include "door/connection.h"
+#include "door/passing.h"
+#include "door/peer_cred.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 128 };
+enum {
+    BACKLOG = 128,
+    USER_SHARE = 4, /* a user may have so many times client.max.fds under way */
+};
+
+struct unix_door {
+    struct hall *hall;
+    const char *path;
+    struct loop_fd *watch;
+    int fd;
+};
+
+/** A client at this door. */
+struct local {
+    struct connection connection; /* first */
+    struct loop_fd *kick_watch;
+    int kick_fd; /* -1: not made yet */
+};
 
 /* ---- listening ------------------------------------------------------------------------------ */
 
@@ -85,10 +103,10 @@ bind_socket(int fd, const struct sockaddr_un *address, mode_t mode)
 }
 
 static int
-listen_at(const struct unix_door_options *options)
+listen_at(const char *path, mode_t mode)
 {
     struct sockaddr_un address;
-    int rc = address_of(options->path, &address);
+    int rc = address_of(path, &address);
     if (rc == 0)
         rc = clear_path(&address);
     if (rc < 0)
@@ -96,43 +114,126 @@ listen_at(const struct unix_door_options *options)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_sys(errno, "making a socket");
-    rc = bind_socket(fd, &address, (mode_t)settings_int(options->settings, BROKER_SOCKET_MODE));
+    rc = bind_socket(fd, &address, mode);
     if (rc == 0)
         return fd;
     close(fd);
     return rc;
 }
 
-/* ---- the trace ------------------------------------------------------------------------------ */
+/* ---- kicks ---------------------------------------------------------------------------------- */
 
-void
-door_tell(struct unix_door *door, const char *who, const char *what)
+/* The client has the same open file: it may have taken O_NONBLOCK away and the count as well, and a
+ * plain read would wait for ever. */
+static void
+on_kick(void *context, unsigned what)
 {
-    int64_t now = clock_mono_ms();
-    if (now - door->told_since_ms >= 1000) {
-        if (door->told > TOLD_MAX)
-            trace(TRACE_NOTICE, "%d more such lines were left out", door->told - TOLD_MAX);
-        door->told_since_ms = now;
-        door->told = 0;
+    struct local *local = context;
+    struct connection *c = &local->connection;
+    uint64_t kicks;
+    struct iovec part = {&kicks, sizeof kicks};
+    (void)what;
+    ssize_t n = preadv2(local->kick_fd, &part, 1, -1, RWF_NOWAIT);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        connection_break(c, strerror(errno));
+        connection_settle(c);
+        return;
     }
-    if (door->told++ < TOLD_MAX)
-        trace(TRACE_NOTICE, "%s: %s", who, what);
+    if (n > 0 && !c->hall->quiet)
+        api_kicked(c->hall->options.api, &c->peer);
 }
 
-/* ---- accepting ------------------------------------------------------------------------------ */
-
-/** Without fds a client cannot even be turned away: the spare one serves for that. */
-static void
-turn_away(struct unix_door *door)
+/** api_peer_ops.kick_fd. */
+static int
+on_kick_fd(struct api_peer *peer)
 {
-    door_tell(door, "a client was turned away",
-        "busd is out of file descriptors; raise LimitNOFILE or ulimit -n");
-    if (door->spare_fd >= 0)
-        close(door->spare_fd);
-    int fd = accept4(door->fd, NULL, NULL, SOCK_CLOEXEC);
-    if (fd >= 0)
+    struct local *local = (struct local *)peer;
+    struct connection *c = &local->connection;
+    if (local->kick_fd >= 0)
+        return local->kick_fd;
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return err_sys(errno, "%s: eventfd", c->name);
+    int rc = loop_fd_new(c->hall->options.loop, fd, on_kick, local, &local->kick_watch);
+    if (rc < 0) {
         close(fd);
-    door->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        return rc;
+    }
+    local->kick_fd = fd;
+    loop_fd_want(local->kick_watch, LOOP_READABLE);
+    return fd;
+}
+
+/* ---- what is special about local clients ---------------------------------------------------- */
+
+static int
+admit(struct connection *c, uint8_t key[PARTY_KEY_BYTES])
+{
+    int rc = peer_cred_read(c->stream.fd, &c->peer);
+    if (rc < 0)
+        return rc;
+    snprintf(c->name, sizeof c->name, "uid %u, pid %d", (unsigned)c->peer.uid, (int)c->peer.pid);
+    c->peer.address = "";
+    c->peer.authenticated = true; /* the kernel vouches for it */
+    memcpy(key, &c->peer.uid, sizeof c->peer.uid);
+    return 0;
+}
+
+static void
+limit(const struct settings *settings, struct party *user)
+{
+    uid_t uid;
+    memcpy(&uid, user->key, sizeof uid);
+    quota_limit(
+        &user->quota, QUOTA_CONNECTIONS, settings_int(settings, BROKER_MAX_CONNECTIONS_PER_USER));
+    quota_limit(&user->quota, QUOTA_FDS, USER_SHARE * passing_most(settings));
+    /* One user cannot take what all others need. busd's own and root's count as the system. */
+    bool own = uid == geteuid() || uid == 0;
+    int64_t bytes = settings_int(settings, BROKER_CLIENTS_MAX_BYTES);
+    quota_limit(&user->quota, QUOTA_BYTES, own ? bytes : bytes / 2);
+}
+
+static void
+configure(struct connection *c)
+{
+    const struct settings *settings = c->hall->options.settings;
+    quota_limit(&c->quota, QUOTA_FDS, passing_most(settings));
+    quota_limit(&c->quota, QUOTA_ATTACHED, settings_int(settings, BROKER_CLIENT_MAX_ATTACHED));
+}
+
+static void
+fini(struct connection *c)
+{
+    struct local *local = (struct local *)c;
+    loop_fd_free(&local->kick_watch);
+    if (local->kick_fd >= 0)
+        close(local->kick_fd);
+}
+
+/* A client that works in shared memory may say nothing for days. */
+static const struct connection_kind kind = {
+    .door = API_DOOR_UNIX,
+    .bytes = sizeof(struct local),
+    .party = "the user",
+    .may_idle = true,
+    .admit = admit,
+    .limit = limit,
+    .configure = configure,
+    .has_room = passing_has_room,
+    .fini = fini,
+    .ops = {connection_answer, on_kick_fd},
+};
+
+/* ---- the door ------------------------------------------------------------------------------- */
+
+static int
+take_in(struct hall *hall, int fd)
+{
+    struct connection *c = connection_new(hall, &kind, fd);
+    if (!c)
+        return -BUS_ERR_NO_MEMORY;
+    ((struct local *)c)->kick_fd = -1;
+    return connection_open(c);
 }
 
 static void
@@ -140,166 +241,37 @@ on_client(void *context, unsigned what)
 {
     struct unix_door *door = context;
     (void)what;
-    int fd = accept4(door->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0) {
-        if (connection_open(door, fd) < 0)
-            door_tell(door, "a client was turned away", err_text());
-    } else if (errno == EMFILE || errno == ENFILE) {
-        turn_away(door);
-    } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-        door_tell(door, "accepting a client", strerror(errno));
-    }
-}
-
-/* ---- what comes round ----------------------------------------------------------------------- */
-
-static void
-on_resume(void *context)
-{
-    struct unix_door *door = context;
-    struct connection *c;
-    /* Each once: those that come again wait until the loop has looked at the others. */
-    for (int left = door->connection_count; left > 0 && (c = door->resume); left--) {
-        door->resume = c->resume_next;
-        c->resuming = false;
-        connection_resume(c);
-    }
-    if (door->resume)
-        loop_post_send(door->post);
-}
-
-/** Looks whether those that are held have taken their file descriptors. */
-static void
-on_hold(void *context)
-{
-    struct unix_door *door = context;
-    for (struct connection *c = door->connections, *next; c; c = next) {
-        next = c->next;
-        if (c->held_since_ms >= 0)
-            connection_resume(c);
-    }
-}
-
-static bool
-is_stuck(const struct connection *c, int64_t now_ms)
-{
-    return (c->stalled_since_ms >= 0 && now_ms - c->stalled_since_ms >= STALL_MS_MAX) ||
-           (c->held_since_ms >= 0 && now_ms - c->held_since_ms >= STALL_MS_MAX);
-}
-
-/** Cuts off who takes nothing of what waits for it. */
-static void
-on_sweep(void *context)
-{
-    struct unix_door *door = context;
-    int64_t now = clock_mono_ms();
-    for (struct connection *c = door->connections, *next; c; c = next) {
-        next = c->next;
-        if (!is_stuck(c, now))
-            continue;
-        door_tell(door, c->name, "connection cut: it has taken none of its answers for a minute");
-        c->broken = true;
-        connection_settle(c);
-    }
-}
-
-/* ---- open, close ---------------------------------------------------------------------------- */
-
-/** The kernel refuses to send more than a process may have open, unless it is root's. */
-static int64_t
-fds_of_door(const struct settings *settings)
-{
-    struct rlimit files;
-    int64_t most = DOOR_SHARE * connection_fds_max(settings);
-    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur / 2 >= (rlim_t)most)
-        return most;
-    return (int64_t)(files.rlim_cur / 2);
-}
-
-void
-door_limit_user(const struct unix_door *door, struct user *user)
-{
-    const struct settings *settings = door->options.settings;
-    quota_limit(
-        &user->quota, QUOTA_CONNECTIONS, settings_int(settings, BROKER_MAX_CONNECTIONS_PER_USER));
-    quota_limit(&user->quota, QUOTA_FDS, USER_SHARE * connection_fds_max(settings));
-    /* One user cannot take what all others need. busd's own and root's count as the system. */
-    bool own = user->uid == geteuid() || user->uid == 0;
-    int64_t bytes = settings_int(settings, BROKER_CLIENTS_MAX_BYTES);
-    quota_limit(&user->quota, QUOTA_BYTES, own ? bytes : bytes / 2);
-}
-
-void
-unix_door_configure(struct unix_door *door)
-{
-    const struct settings *settings = door->options.settings;
-    quota_limit(&door->quota, QUOTA_FDS, fds_of_door(settings));
-    quota_limit(&door->quota, QUOTA_CONNECTIONS, settings_int(settings, BROKER_MAX_CONNECTIONS));
-    quota_limit(&door->quota, QUOTA_BYTES, settings_int(settings, BROKER_CLIENTS_MAX_BYTES));
-    for (struct user *user = door->users; user; user = user->next)
-        door_limit_user(door, user);
-    for (struct connection *c = door->connections; c; c = c->next)
-        connection_configure(c);
-}
-
-static int
-start(struct unix_door *door)
-{
-    struct loop *loop = door->options.loop;
-    int rc = loop_post_new(loop, on_resume, door, &door->post);
-    if (rc == 0)
-        rc = loop_timer_new(loop, on_sweep, door, &door->sweep);
-    if (rc == 0)
-        rc = loop_timer_new(loop, on_hold, door, &door->hold);
-    if (rc < 0)
-        return rc;
-    loop_timer_start(door->sweep, SWEEP_MS, SWEEP_MS);
-    door->fd = listen_at(&door->options);
-    if (door->fd < 0)
-        return door->fd;
-    rc = loop_fd_new(loop, door->fd, on_client, door, &door->watch);
-    if (rc == 0)
-        loop_fd_want(door->watch, LOOP_READABLE);
-    return rc;
+    int fd = hall_accept(door->hall, door->fd);
+    if (fd >= 0 && take_in(door->hall, fd) < 0)
+        hall_tell(door->hall, "a client was turned away", err_text());
 }
 
 int
-unix_door_open(const struct unix_door_options *options, struct unix_door **door)
+unix_door_open(struct hall *hall, const char *path, struct unix_door **door)
 {
     *door = NULL;
     struct unix_door *d = calloc(1, sizeof *d);
     if (!d)
         return err_no_memory();
-    d->options = *options;
-    d->fd = -1;
-    d->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    quota_init(&d->quota, "the socket", NULL);
-    unix_door_configure(d);
-    int rc = start(d);
-    if (rc < 0)
+    d->hall = hall;
+    d->path = path;
+    d->fd = listen_at(path, (mode_t)settings_int(hall->options.settings, BROKER_SOCKET_MODE));
+    int rc = d->fd;
+    if (rc >= 0)
+        rc = loop_fd_new(hall->options.loop, d->fd, on_client, d, &d->watch);
+    if (rc < 0) {
         unix_door_close(&d);
+        return rc;
+    }
+    loop_fd_want(d->watch, LOOP_READABLE);
     *door = d;
-    return rc;
+    return 0;
 }
 
 void
 unix_door_quiesce(struct unix_door *door)
 {
-    door->quiet = true;
     loop_fd_free(&door->watch);
-    for (struct connection *c = door->connections, *next; c; c = next) {
-        next = c->next;
-        connection_settle(c);
-    }
-}
-
-bool
-unix_door_busy(const struct unix_door *door)
-{
-    for (const struct connection *c = door->connections; c; c = c->next)
-        if (c->first)
-            return true;
-    return false;
 }
 
 void
@@ -308,24 +280,11 @@ unix_door_close(struct unix_door **door)
     struct unix_door *d = *door;
     if (!d)
         return;
-    while (d->connections)
-        connection_free(d->connections);
     loop_fd_free(&d->watch);
-    loop_post_free(&d->post);
-    loop_timer_free(&d->sweep);
-    loop_timer_free(&d->hold);
     if (d->fd >= 0) {
-        unlink(d->options.path);
+        unlink(d->path);
         close(d->fd);
     }
-    if (d->spare_fd >= 0)
-        close(d->spare_fd);
     free(d);
     *door = NULL;
-}
-
-int
-unix_door_connections(const struct unix_door *door)
-{
-    return door->connection_count;
 }

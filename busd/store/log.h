@@ -126,6 +126,7 @@ struct log_slice {
     size_t bytes;          /* 0: nothing to give */
     int64_t first_offset;  /* base offset of the first batch: may lie below the offset asked for */
     int64_t next_offset;   /* behind the last batch; without bytes the offset asked for */
+    unsigned codecs;       /* bit 1 << enum codec for each that a batch has */
 };
 
 /** Outcomes of log_read(). */

@@ -64,6 +64,7 @@ add_batch(struct reading *reading)
         slice->first_offset = walk->batch.base_offset;
     }
     slice->bytes += bytes;
+    slice->codecs |= 1u << batch_codec(&walk->batch);
     slice->next_offset = batch_next_offset(&walk->batch);
     return 1;
 }

@@ -168,6 +168,7 @@ struct bus_status {
     int32_t partitions;
     int32_t open_partitions;
     int32_t connections;
+    char listeners[512]; /* where Kafka clients are served: "127.0.0.1:9092"; "" nowhere */
 };
 
 /** Asks busd. In C++ say `struct bus_status`, since the function has the same name. */

@@ -143,6 +143,7 @@ bus_status(struct bus *bus, struct bus_status *status)
     copy_text(status->version, sizeof status->version, answer->version);
     copy_text(status->data_folder, sizeof status->data_folder, answer->data_folder);
     copy_text(status->cluster_id, sizeof status->cluster_id, answer->cluster_id);
+    copy_text(status->listeners, sizeof status->listeners, answer->listeners);
     conn_reply_free(&reply);
     return rc;
 }

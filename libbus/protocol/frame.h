@@ -71,6 +71,7 @@ struct frame_reader {
     size_t start, end;      /* the bytes not yet given out as frames */
     size_t capacity;        /* bytes allocated */
     size_t frame_bytes_max; /* a larger frame is refused before memory is taken for it */
+    size_t kept;            /* an empty reader gives back more than this; 64 KiB unless set */
 };
 
 /** A reader without bytes; allocates nothing. `frame_bytes_max` is at most FRAME_BYTES_MAX. */
@@ -86,9 +87,12 @@ void frame_reader_fini(struct frame_reader *reader);
  */
 uint8_t *frame_reader_space(struct frame_reader *reader, size_t *n);
 
-/** Gives the memory back that a large frame has left behind, if no bytes wait. Frames that it gave
- * are gone then. */
-void frame_reader_trim(struct frame_reader *reader);
+/** Gives the memory back that frames have left behind, if no bytes wait and it is more than `kept`.
+ * Frames that it gave are gone then. */
+void frame_reader_trim(struct frame_reader *reader, size_t kept);
+
+/** Bytes that have come and were not given out as frames. */
+size_t frame_reader_waiting(const struct frame_reader *reader);
 
 /** Says that the first `n` bytes of the space have been filled. */
 void frame_reader_filled(struct frame_reader *reader, size_t n);

@@ -9,34 +9,35 @@
 #include <string.h>
 
 enum {
-    SPACE_BYTES_MIN = 4096,          /* the least room worth a system call */
-    CAPACITY_BYTES_KEPT = 64 * 1024, /* an empty reader gives back more than this */
+    SPACE_BYTES_MIN = 4096, /* the least room worth a system call */
+    KEPT_BYTES = 64 * 1024,
 };
 
 void
 frame_reader_init(struct frame_reader *reader, size_t frame_bytes_max)
 {
     MUST(frame_bytes_max <= FRAME_BYTES_MAX);
-    *reader = (struct frame_reader){.frame_bytes_max = frame_bytes_max};
+    *reader = (struct frame_reader){.frame_bytes_max = frame_bytes_max, .kept = KEPT_BYTES};
 }
 
 void
 frame_reader_fini(struct frame_reader *reader)
 {
     free(reader->data);
-    frame_reader_init(reader, reader->frame_bytes_max);
+    reader->data = NULL;
+    reader->start = reader->end = reader->capacity = 0;
 }
 
-static size_t
-waiting(const struct frame_reader *reader)
+size_t
+frame_reader_waiting(const struct frame_reader *reader)
 {
     return reader->end - reader->start;
 }
 
 void
-frame_reader_trim(struct frame_reader *reader)
+frame_reader_trim(struct frame_reader *reader, size_t kept)
 {
-    if (waiting(reader) == 0 && reader->capacity > CAPACITY_BYTES_KEPT)
+    if (frame_reader_waiting(reader) == 0 && reader->capacity > kept)
         frame_reader_fini(reader);
 }
 
@@ -44,8 +45,8 @@ frame_reader_trim(struct frame_reader *reader)
 static void
 compact(struct frame_reader *reader)
 {
-    frame_reader_trim(reader);
-    size_t n = waiting(reader);
+    frame_reader_trim(reader, reader->kept);
+    size_t n = frame_reader_waiting(reader);
     if (reader->start == 0)
         return;
     memmove(reader->data, reader->data + reader->start, n);
@@ -100,14 +101,14 @@ frame_reader_feed(struct frame_reader *reader, const void *bytes, size_t n)
 int
 frame_reader_next(struct frame_reader *reader, const uint8_t **frame, size_t *n)
 {
-    if (waiting(reader) < FRAME_PREFIX_BYTES)
+    if (frame_reader_waiting(reader) < FRAME_PREFIX_BYTES)
         return FRAME_WANTED;
     const uint8_t *p = reader->data + reader->start;
     uint32_t size = bytes_get_u32(p);
     if (size > reader->frame_bytes_max)
         return err_set(BUS_ERR_INVALID_REQUEST, "a frame of %u bytes; at most %zu are accepted",
             size, reader->frame_bytes_max);
-    if (waiting(reader) - FRAME_PREFIX_BYTES < size)
+    if (frame_reader_waiting(reader) - FRAME_PREFIX_BYTES < size)
         return FRAME_WANTED;
     *frame = p + FRAME_PREFIX_BYTES;
     *n = size;

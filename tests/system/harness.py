@@ -258,7 +258,7 @@ class Bus:
     def command(self, *arguments):
         """The command line of busd."""
         command = [BUILD / "busd/busd", "--data", self.data, "--socket", self.socket]
-        for name, value in self.settings.items():
+        for name, value in {"listeners": "", **self.settings}.items():
             command += ["--set", f"{name}={value}"]
         return command + list(arguments)
 

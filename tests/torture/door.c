@@ -30,6 +30,7 @@ struct scene {
     struct controller controller;
     struct loop *loop;
     struct api *api;
+    struct hall *hall;
     struct unix_door *door;
     int client;
 };
@@ -59,10 +60,17 @@ static int
 connections(void *context)
 {
     struct scene *scene = context;
-    return unix_door_connections(scene->door);
+    return hall_connections(scene->hall);
 }
 
-static const struct api_daemon_ops ops = {mono_ms, wall_ms, arm, connections};
+static const char *
+listeners(void *context)
+{
+    (void)context;
+    return "";
+}
+
+static const struct api_daemon_ops ops = {mono_ms, wall_ms, arm, connections, listeners};
 
 /** What lies below the door; not the object of this torture. */
 static bool
@@ -107,11 +115,13 @@ open_door(struct scene *scene)
         .version = "0",
         .data_folder = scene->folder,
     };
-    struct unix_door_options options = {
-        .loop = scene->loop, .settings = &scene->controller.cluster.settings, .path = scene->path};
+    struct hall_options options = {
+        .loop = scene->loop, .settings = &scene->controller.cluster.settings};
     int rc = api_new(&wiring, &scene->api);
     options.api = scene->api;
-    return rc < 0 ? rc : unix_door_open(&options, &scene->door);
+    if (rc == 0)
+        rc = hall_open(&options, &scene->hall);
+    return rc < 0 ? rc : unix_door_open(scene->hall, scene->path, &scene->door);
 }
 
 /** Connects and sends `ANSWERS` requests for ApiVersions at once. */
@@ -182,11 +192,14 @@ scenario_door(void *unused)
         torture_resume();
         rc = asked ? wait_for_answers(&scene) : 98;
     }
-    if (rc == 0 && unix_door_connections(scene.door) != 1)
+    if (rc == 0 && hall_connections(scene.hall) != 1)
         rc = 97;
-    if (scene.door)
+    if (scene.door) {
         unix_door_quiesce(scene.door);
+        hall_quiesce(scene.hall);
+    }
     unix_door_close(&scene.door);
+    hall_close(&scene.hall);
     if (scene.api)
         api_free(&scene.api);
     torture_pause();

@@ -44,7 +44,32 @@ connections(void *context)
     return WORLD_PEERS;
 }
 
-static const struct api_daemon_ops daemon_ops = {mono_ms, wall_ms, arm, connections};
+static const char *
+listeners(void *context)
+{
+    (void)context;
+    return "127.0.0.1:9092";
+}
+
+static const struct api_daemon_ops daemon_ops = {mono_ms, wall_ms, arm, connections, listeners};
+
+/* Puts the pieces of files where they belong, as a door does on the way. */
+static void
+fill_in(struct api_answer *answer)
+{
+    struct buf whole;
+    size_t at = 0;
+    buf_init(&whole);
+    for (size_t i = 0; i < answer->piece_count; i++) {
+        const struct api_piece *piece = &answer->pieces[i];
+        buf_put(&whole, answer->frame.data + at, piece->at - at);
+        CU_ASSERT_EQUAL(log_slice_copy(&piece->slice, &whole), 0);
+        at = piece->at;
+    }
+    buf_put(&whole, answer->frame.data + at, answer->frame.length - at);
+    buf_fini(&answer->frame);
+    answer->frame = whole;
+}
 
 static void
 take_answer(struct api_peer *peer, struct api_answer *answer)
@@ -52,6 +77,8 @@ take_answer(struct api_peer *peer, struct api_answer *answer)
     struct world_peer *p = (struct world_peer *)peer;
     api_answer_fini(&p->answer);
     p->answer = *answer;
+    if (answer->piece_count > 0)
+        fill_in(&p->answer);
     p->answers++;
 }
 
