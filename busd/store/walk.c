@@ -100,7 +100,8 @@ need_header(struct walk *walk)
         want = (size_t)(walk->end - walk->position);
     if (window_have(walk, walk->position) >= want)
         return 0;
-    bool large = walk->batch.length >= LARGE_BATCH_BYTES;
+    /* Of the first batch nothing is known: a window too many costs more than a call too many. */
+    bool large = walk->batch.length == 0 || walk->batch.length >= LARGE_BATCH_BYTES;
     return window_fill(walk, walk->position, large ? SMALL_WINDOW_BYTES : WALK_WINDOW_BYTES);
 }
 

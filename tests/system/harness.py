@@ -333,6 +333,13 @@ class Bus:
             raise RuntimeError(f"the consumer failed:\n{worker.tail()}")
         return worker.lines() if worker else []
 
+    def kafka(self):
+        """Where Kafka clients are served: host and port of each listener. With the setting
+        listeners=127.0.0.1:0 there is one, at a port that nobody else has."""
+        text = self.json("status")[0]["listeners"]
+        pairs = [word.rsplit(":", 1) for word in text.split(",") if word]
+        return [(host.strip("[]"), int(port)) for host, port in pairs]
+
     def partitions(self, topic):
         """What describe tells of each partition."""
         return self.json("topic", "describe", topic)[0]["partitions"]
