@@ -289,6 +289,20 @@ bytes_up_to(struct log *log, int64_t offset)
     return bytes;
 }
 
+/* What the cleaner found damaged is looked at again by those who read it. */
+static void
+doubt_damaged(struct log *log, const struct clean_job *job)
+{
+    for (size_t i = 0; i < job->source_count; i++) {
+        int64_t base_offset = job->sources[i].base_offset;
+        if (!job->sources[i].left_alone || log->count == 0 ||
+            base_offset < log->segments[0]->base_offset)
+            continue;
+        struct segment *segment = log->segments[segments_find(log, base_offset)];
+        segment->verified_from = segment->verified_to = 0;
+    }
+}
+
 static void
 note_end(struct log *log, struct clean_job *job)
 {
@@ -296,6 +310,7 @@ note_end(struct log *log, struct clean_job *job)
     pthread_mutex_lock(&log->mutex);
     cleaning->asked = cleaning->asked && !job->asked;
     job->bytes_after = bytes_up_to(log, job->dirty_offset);
+    doubt_damaged(log, job);
     if (job->result == 0) {
         cleaning->clean_offset = job->up_to;
         cleaning->runs++;
