@@ -33,6 +33,7 @@ bool address_is_any(const struct address *address);
 /** The host alone: "192.0.2.1", "::1"; an IPv4 address inside IPv6 is written as IPv4. */
 void address_host(const struct address *address, char text[ADDRESS_TEXT_BYTES]);
 
+/** In host order. */
 uint16_t address_port(const struct address *address);
 
 /** "192.0.2.1:4711", "[::1]:4711". */
