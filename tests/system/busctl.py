@@ -453,6 +453,51 @@ def log_verify_good():
     assert "500" in bus.busctl("log", "verify", path).stdout
 
 
+def log_verify_compacted():
+    """Where offsets may be missing, the folder tells; elsewhere a missing one is damage."""
+    create("squeezed", "-c", "cleanup.policy=compact")
+    for _ in range(3):
+        # Of idempotent producers a batch would stay, without records.
+        bus.busctl("produce", "-X", "enable.idempotence=false", "-k", ":", "squeezed", stdin=TEXT)
+    bus.busctl("topic", "compact", "squeezed")
+    assert len(consumed("squeezed")) == 7
+    bus.busctl("log", "verify", bus.partition_folder("squeezed"))
+    folder = shutil.copytree(bus.partition_folder("squeezed"), bus.folder / "squeezed")
+    checkpoint = folder / "cleaner-checkpoint"
+    first = folder / f"{0:020}.log"
+    good = checkpoint.read_text()
+    assert good.split() == ["0", "clean", "1500", "rewritten", "1500"], good
+
+    def damages(*arguments):
+        done = bus.busctl("--json", "log", "verify", *arguments, folder, check=False)
+        summary = json.loads(done.stdout.splitlines()[-1])
+        assert (done.returncode != 0) == (summary["damages"] > 0), done
+        return summary["damages"], done.stderr
+
+    assert damages()[0] == 0
+    bus.busctl("log", "verify", first)
+    # Not compacted so far: what is missing there is lost.
+    checkpoint.write_text(good.replace("rewritten 1500", "rewritten 10"))
+    count, told = damages()
+    assert count > 0 and "the offsets 0 to 999 are missing" in told, told
+    assert damages("-C") == (0, "")
+    for bad in ("", "nonsense", "1\nclean 1500\nrewritten 1500\n", good + "and more\n"):
+        checkpoint.write_text(bad)
+        count, told = damages()
+        assert count == 1 and f"{checkpoint}: " in told and "no cleaner-checkpoint" in told, told
+    checkpoint.unlink()
+    assert damages()[0] > 0 and damages("-C")[0] == 0
+    # A crash in the middle of an exchange leaves segments that count no more.
+    left = folder / f"{5:020}.log"
+    shutil.copy(first, left)
+    checkpoint.write_text(good)
+    assert damages()[0] > 0
+    checkpoint.write_text(f"{good}swap 0 1500 {first.stat().st_size}\n")
+    assert damages() == (0, "")
+    left.rename(folder / f"{1500:020}.log")
+    assert damages()[0] > 0, "only what the exchange covers"
+
+
 def log_of_indexes():
     """An index file is dumped entry by entry, and verified with its segment."""
     path = one_segment("pointed", "-c", "index.interval.bytes=512")
@@ -774,6 +819,7 @@ with bus:
         ("consume --durable and -X", durable_only),
         ("log dump", log_dump),
         ("log verify of what is good", log_verify_good),
+        ("log verify of what was compacted", log_verify_compacted),
         ("log dump and verify of indexes", log_of_indexes),
         ("log dump and verify of other files", log_of_other_files),
         ("log dump and verify of flipped bits", log_verify_damaged),

@@ -91,7 +91,7 @@ def beside_readers():
         rows = check(bus, feed)
         assert len(rows) < next(feed.numbers) * 0.9, len(rows)
         leaves_nothing(bus)
-        files = bus.busctl("log", "verify", "-C", bus.partition_folder("t"), check=False)
+        files = bus.busctl("log", "verify", bus.partition_folder("t"), check=False)
         assert files.returncode == 0, files.stdout + files.stderr
         bus.kill()
         bus.start()

@@ -4,7 +4,10 @@
 #include "busctl/verify.h"
 
 static const struct opt_row options[] = {
-    {'C', "compacted", NULL, "offsets may be missing, as compaction leaves it", OPT_NOTHING},
+    {'C', "compacted", NULL,
+        "offsets may be missing everywhere; for compacted segments outside of their folder, which "
+        "tells",
+        OPT_NOTHING},
     {0},
 };
 

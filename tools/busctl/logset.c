@@ -2,6 +2,7 @@
 #include "busctl/logset.h"
 
 #include "base/err.h"
+#include "busctl/cleanfile.h"
 #include "busctl/logfile.h"
 
 #include <dirent.h>
@@ -76,12 +77,42 @@ by_base(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-static void
-link_files(struct logset *set, size_t first)
+/** Whether a swap that a crash has cut off has its new segment in place. */
+static bool
+is_swapped(const struct logset_file *files, size_t count, const struct cleanfile *clean)
 {
-    qsort(set->files + first, set->count - first, sizeof *set->files, by_base);
-    for (size_t i = first; i + 1 < set->count; i++)
-        set->files[i].next = set->files[i + 1].base;
+    for (size_t i = 0; i < count && clean->swap_base >= 0; i++)
+        if (files[i].base == clean->swap_base && files[i].size == clean->swap_bytes)
+            return true;
+    return false;
+}
+
+/** Takes out what such a swap has replaced, and only not removed yet; how many are left. */
+static size_t
+drop_replaced(struct logset_file *files, size_t count)
+{
+    struct cleanfile clean;
+    if (cleanfile_read(files[0].path, &clean) < 0 || !is_swapped(files, count, &clean))
+        return count;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (files[i].base > clean.swap_base && files[i].base < clean.swap_end)
+            free(files[i].path);
+        else
+            files[kept++] = files[i];
+    }
+    return kept;
+}
+
+/** Orders the files of one folder; how many are left of them. */
+static size_t
+link_files(struct logset_file *files, size_t count)
+{
+    qsort(files, count, sizeof *files, by_base);
+    count = drop_replaced(files, count);
+    for (size_t i = 0; i + 1 < count; i++)
+        files[i].next = files[i + 1].base;
+    return count;
 }
 
 static int
@@ -123,6 +154,13 @@ folder_of(const char *path)
     return slash ? (size_t)(slash - path) : 0;
 }
 
+static bool
+is_same_folder(const struct logset *set, size_t a, size_t b)
+{
+    const char *one = set->files[a].path, *other = set->files[b].path;
+    return folder_of(one) == folder_of(other) && strncmp(one, other, folder_of(one)) == 0;
+}
+
 int
 logset_init(struct logset *set, const char *path)
 {
@@ -134,16 +172,15 @@ logset_init(struct logset *set, const char *path)
         return err_set(BUS_ERR_INVALID_ARGUMENT,
             "%s: no segment file (*.log) here: name a file, a partition's folder or busd's data",
             path);
-    size_t first = 0;
-    for (size_t i = 1; i <= set->count; i++) {
-        size_t folder = folder_of(set->files[first].path);
-        if (i < set->count && folder_of(set->files[i].path) == folder &&
-            strncmp(set->files[i].path, set->files[first].path, folder) == 0)
-            continue;
-        struct logset part = {.files = set->files, .count = i};
-        link_files(&part, first);
-        first = i;
+    size_t kept = 0;
+    for (size_t first = 0, end; first < set->count; first = end) {
+        for (end = first + 1; end < set->count && is_same_folder(set, first, end);)
+            end++;
+        size_t left = link_files(set->files + first, end - first);
+        memmove(set->files + kept, set->files + first, left * sizeof *set->files);
+        kept += left;
     }
+    set->count = kept;
     return 0;
 }
 

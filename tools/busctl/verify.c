@@ -3,8 +3,10 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "busctl/cleanfile.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /** How far the check of a segment has come. */
@@ -12,9 +14,10 @@ struct state {
     struct verify *verify;
     struct logfile *file;
     const struct logset_file *entry;
-    int64_t position; /* bytes */
-    int64_t offset;   /* expected there; -1: any */
-    bool sound;       /* no damage so far */
+    int64_t position;  /* bytes */
+    int64_t offset;    /* expected there; -1: any */
+    int64_t rewritten; /* below, compaction may have left offsets out */
+    bool sound;        /* no damage so far */
 };
 
 void
@@ -45,6 +48,32 @@ tell(struct state *state, int64_t offset, const char *problem)
     verify_tell(state->verify, &damage);
 }
 
+/** What compaction has noted beside the segment; tells once of each file that is damaged. */
+static void
+read_checkpoint(struct state *state)
+{
+    struct cleanfile file;
+    int rc = cleanfile_read(state->file->path, &file);
+    state->rewritten = file.rewritten;
+    char path[PATH_MAX], problem[ERR_TEXT_BYTES_MAX + 80];
+    if (rc == 0 || !cleanfile_path(state->file->path, path) ||
+        strcmp(path, state->verify->checkpoint) == 0)
+        return;
+    snprintf(state->verify->checkpoint, PATH_MAX, "%s", path);
+    snprintf(problem, sizeof problem, "%s: where offsets may be missing is not known", bus_error());
+    struct verify_damage damage = {.file = path, .problem = problem};
+    verify_tell(state->verify, &damage);
+}
+
+/** Whether the offsets below `offset` may be missing; busd may be compacting at this moment. */
+static bool
+may_miss(struct state *state, int64_t offset)
+{
+    if (offset > state->rewritten)
+        read_checkpoint(state);
+    return state->verify->compacted || offset <= state->rewritten;
+}
+
 /** Whether an offset can be right at all: in this segment, not before what came. */
 static bool
 is_possible(const struct state *state, int64_t base)
@@ -71,7 +100,7 @@ check_offset(struct state *state, int64_t base)
         tell(state, due, problem);
         return due;
     }
-    if (!state->verify->compacted) {
+    if (!may_miss(state, base)) {
         snprintf(problem, sizeof problem, "the offsets %lld to %lld are missing", (long long)due,
             (long long)base - 1);
         tell(state, due, problem);
@@ -133,7 +162,7 @@ static void
 check_end(struct state *state)
 {
     int64_t next = state->entry->next;
-    if (next < 0 || state->offset < 0 || state->verify->compacted || state->offset == next)
+    if (next < 0 || state->offset < 0 || state->offset == next || may_miss(state, next))
         return;
     char problem[160];
     snprintf(problem, sizeof problem,
@@ -183,6 +212,7 @@ verify_segment(struct verify *verify, const struct logset_file *entry)
         return rc;
     struct state state = {
         .verify = verify, .file = &file, .entry = entry, .offset = file.base_offset, .sound = true};
+    read_checkpoint(&state);
     rc = check_batches(&state);
     if (rc == 0) {
         check_end(&state);

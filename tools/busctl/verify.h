@@ -9,17 +9,20 @@
 #include "busctl/logset.h"
 #include "busctl/progress.h"
 
+#include <limits.h>
+
 struct verify {
     struct ctl *ctl;
-    bool compacted; /* offsets may be missing */
+    bool compacted; /* offsets may be missing everywhere */
     struct progress progress;
     int64_t files;
     int64_t indexes; /* files, too */
     int64_t batches;
     int64_t records;
-    int64_t bytes;   /* of good batches */
-    int64_t passed;  /* bytes of the files that were looked at */
-    int64_t damages; /* told */
+    int64_t bytes;             /* of good batches */
+    int64_t passed;            /* bytes of the files that were looked at */
+    int64_t damages;           /* told */
+    char checkpoint[PATH_MAX]; /* the cleaner-checkpoint that was found damaged last */
 };
 
 /** Damage that was found. */
