@@ -48,11 +48,13 @@ void
 bus_consumer_close(struct bus_consumer **consumer)
 {
     struct bus_consumer *old = *consumer;
-    *consumer = NULL;
     if (!old)
         return;
-    bus_unsubscribe(old);
+    /* Callbacks may use what the caller has in *consumer. */
+    if (bus_unsubscribe(old) < 0)
+        membership_stop(&old->membership);
     commits_finish(old, bus_request_deadline_ns(old->bus));
+    *consumer = NULL;
     watch_stop(old);
     free_parts(old->parts, old->count);
     pthread_cond_destroy(&old->armed_now);

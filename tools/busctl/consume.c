@@ -3,14 +3,11 @@
 
 #include "base/clock.h"
 #include "busctl/command.h"
-#include "busctl/format.h"
 #include "busctl/interrupt.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     RECORDS_AT_ONCE = 1000,
@@ -21,6 +18,7 @@ enum { OPT_DURABLE = OPT_LONG };
 
 struct consume {
     struct bus_config *config; /* owned */
+    const char *group;         /* NULL: it reads for itself */
     const char *start_text;
     const char *partitions; /* NULL: all */
     const char *format_text;
@@ -33,6 +31,9 @@ struct consume {
 };
 
 static const struct opt_row options[] = {
+    {'G', "group", "GROUP",
+        "read as a member of this group, which shares partitions out and commits what was printed",
+        OPT_GROUP},
     {'o', "offset", "beginning|end|N|-N|@TIME|FROM:TO",
         "where to begin: an offset, N records before the end, a time as in @14:00, @-1h or "
         "@2026-08-01T14:00:00Z; default: beginning. FROM:TO, as in 10:20 or @-1h:@-30m, ends "
@@ -58,6 +59,7 @@ static const char *const examples[] = {
     "$0 consume -o @-1h -c 10 -J logs",
     "$0 consume -o -5 -p 0 -e orders",
     "$0 consume -o @-1h:@-30m logs",
+    "$0 consume -G billing orders payments",
     NULL,
 };
 
@@ -65,6 +67,9 @@ static int
 take_option(struct opts *opts, struct consume *consume, int key)
 {
     switch (key) {
+    case 'G':
+        consume->group = opts->value;
+        return opts_config(opts, consume->config, "group.id", opts->value);
     case 'o':
         consume->start_text = opts->value;
         return CTL_OK;
@@ -89,6 +94,23 @@ take_option(struct opts *opts, struct consume *consume, int key)
     }
 }
 
+/** What a group decides is not for options. */
+static int
+check_group(const struct opts *opts, const struct consume *consume)
+{
+    enum start_kind from = consume->range.from.kind;
+    if (!*consume->group)
+        return ctl_usage(opts->ctl, "-G: a group has a name");
+    if (consume->partitions)
+        return ctl_usage(opts->ctl, "-p: a group shares the partitions out itself: leave out -p");
+    if (consume->range.has_end || (from != START_BEGINNING && from != START_END))
+        return ctl_usage(opts->ctl,
+            "-o: a group goes on where it has committed: -o can be beginning or end, for where it "
+            "has not; see also group reset");
+    return opts_config(
+        opts, consume->config, "auto.offset.reset", from == START_END ? "latest" : "earliest");
+}
+
 static int
 parse(struct opts *opts, struct consume *consume)
 {
@@ -99,7 +121,8 @@ parse(struct opts *opts, struct consume *consume)
         code = take_option(opts, consume, key);
     }
     if (code == CTL_OK)
-        code = opts_expect(opts, 1, 1, "the name of a topic");
+        code = consume->group ? opts_expect(opts, 1, -1, "the names of topics")
+                              : opts_expect(opts, 1, 1, "the name of a topic");
     if (code != CTL_OK)
         return code;
     if (format_init(&consume->format, consume->format_text) < 0)
@@ -108,37 +131,10 @@ parse(struct opts *opts, struct consume *consume)
         return ctl_usage(opts->ctl, "-o: %s", bus_error());
     /* A range is what there is of it now. */
     consume->exit_at_end |= consume->range.has_end;
-    return CTL_OK;
-}
-
-static int
-print_json(struct out *out, const struct bus_record *record)
-{
-    struct out_pair few[8];
-    size_t count = record->header_count > 0 ? (size_t)record->header_count : 0;
-    struct out_pair *pairs = count > 8 ? calloc(count, sizeof *pairs) : few;
-    struct bus_record_header header;
-    if (!pairs)
-        return CTL_FAILED;
-    for (size_t i = 0; i < count; i++) {
-        if (bus_record_header(record, (int32_t)i, &header) < 0)
-            count = i;
-        else
-            pairs[i] =
-                (struct out_pair){header.key, header.key_size, header.value, header.value_size};
-    }
-    out_object(out, NULL);
-    out_text(out, "topic", record->topic);
-    out_integer(out, "partition", record->partition);
-    out_integer(out, "offset", record->offset);
-    out_time(out, "timestamp", record->timestamp_ms);
-    out_bytes(out, "key", record->key, record->key_size);
-    out_bytes(out, "value", record->value, record->value_size);
-    out_pairs(out, "headers", pairs, count);
-    out_end(out);
-    if (pairs != few)
-        free(pairs);
-    return CTL_OK;
+    if (consume->group)
+        return check_group(opts, consume);
+    return opts_config(opts, consume->config, "auto.offset.reset",
+        consume->range.from.kind == START_OFFSET ? "none" : "earliest");
 }
 
 /** Prints what one poll gave; takes what was printed off the count. */
@@ -152,10 +148,8 @@ print(struct ctl *ctl, struct consume *consume, const struct bus_record *records
         /* What came after the start of this command does not count as the present end. */
         if (reading && records[i].offset >= reading->end)
             break;
-        if (!ctl->json)
-            format_write(&consume->format, &records[i], stdout);
-        else if (print_json(ctl->out, &records[i]) != CTL_OK)
-            return ctl_no_memory(ctl);
+        if (consume_print(ctl, &consume->format, &records[i]) != CTL_OK)
+            return CTL_FAILED;
         consume->count -= consume->count > 0;
     }
     /* What is wrong with stdout, ctl_flush() tells at the end. */
@@ -169,14 +163,6 @@ is_over(struct consume *consume, struct reading *reading)
     if (interrupted() || consume->count == 0)
         return true;
     return consume->exit_at_end && readings_done(&consume->readings, reading, consume->consumer);
-}
-
-/** Whether nobody is left to read what we print; a pipe tells without being written to. */
-static bool
-reader_is_gone(void)
-{
-    struct pollfd out = {.fd = STDOUT_FILENO};
-    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
 }
 
 static int
@@ -197,7 +183,7 @@ loop(struct ctl *ctl, struct consume *consume)
             return CTL_FAILED;
         struct reading *reading =
             got > 0 ? readings_find(&consume->readings, records[0].partition) : NULL;
-        over = is_over(consume, reading) || (got == 0 && reader_is_gone());
+        over = is_over(consume, reading) || (got == 0 && consume_reader_is_gone());
     }
     return CTL_OK;
 }
@@ -223,6 +209,19 @@ run_open(struct ctl *ctl, struct consume *consume, struct bus *bus)
 }
 
 static int
+run_group(struct ctl *ctl, struct opts *opts, struct consume *consume, struct bus *bus)
+{
+    struct consume_group what = {.group = consume->group,
+        .topics = opts_arguments(opts),
+        .format = &consume->format,
+        .count = consume->count,
+        .exit_at_end = consume->exit_at_end};
+    while (what.topics[what.topic_count])
+        what.topic_count++;
+    return consume_group(ctl, bus, consume->config, &what);
+}
+
+static int
 run(struct ctl *ctl, struct opts *opts)
 {
     struct consume consume = {.start_text = "beginning", .format_text = "%s\\n", .count = -1};
@@ -230,17 +229,16 @@ run(struct ctl *ctl, struct opts *opts)
     consume.config = bus_config_new();
     if (!consume.config)
         return ctl_no_memory(ctl);
-    int code = parse(opts, &consume);
+    int code = opts_config(opts, consume.config, "enable.auto.commit", "false");
     if (code == CTL_OK)
-        code = opts_config(opts, consume.config, "auto.offset.reset",
-            consume.range.from.kind == START_OFFSET ? "none" : "earliest");
+        code = parse(opts, &consume);
     if (code == CTL_OK)
         code = ctl_out(ctl);
     if (code == CTL_OK)
         code = ctl_connect(ctl, &bus);
     if (code == CTL_OK) {
         consume.readings.topic = opts_arguments(opts)[0];
-        code = run_open(ctl, &consume, bus);
+        code = consume.group ? run_group(ctl, opts, &consume, bus) : run_open(ctl, &consume, bus);
         bus_close(&bus);
     }
     readings_fini(&consume.readings);
@@ -251,10 +249,11 @@ run(struct ctl *ctl, struct opts *opts)
 
 const struct command command_consume = {
     .name = "consume",
-    .arguments = "TOPIC",
-    .text = "Prints the records of a topic.",
+    .arguments = "TOPIC...",
+    .text = "Prints the records of a topic, or with -G a share of those of several.",
     .options = options,
     .examples = examples,
     .first = OPT_TOPIC,
+    .others = OPT_TOPIC,
     .run = run,
 };

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where `consume` reads: partitions, from where, and up to where.
+ * Inside of `consume`: where it reads (partitions, from where, and up to where), how it prints, and
+ * its other half, which reads as a member of a group.
  */
 #ifndef BUSCTL_CONSUME_H
 #define BUSCTL_CONSUME_H
 
 #include "busctl/busctl.h"
+#include "busctl/format.h"
 #include "busctl/timeparse.h"
 
 /** A partition being read. */
@@ -42,5 +44,29 @@ struct reading *readings_find(struct readings *readings, int32_t partition);
 /** Looks how far the consumer has come in a row, or in all (NULL). True: everything is done. */
 bool readings_done(
     struct readings *readings, struct reading *reading, struct bus_consumer *consumer);
+
+/* ---- consume_print.c ---- */
+
+/** Prints a record, as `format` says or as JSON; the caller looks at ferror(). Exit code. */
+int consume_print(struct ctl *ctl, const struct format *format, const struct bus_record *record);
+
+/** Whether nobody is left to read what we print; a pipe tells without being written to. */
+bool consume_reader_is_gone(void);
+
+/* ---- consume_group.c ---- */
+
+/** What `consume -G` shall do. Everything is borrowed. */
+struct consume_group {
+    const char *group;
+    char **topics;
+    size_t topic_count;
+    const struct format *format;
+    int64_t count; /* records to print; -1: no limit */
+    bool exit_at_end;
+};
+
+/** Does it, with group.id and the other settings in `config`. Exit code after telling. */
+int consume_group(
+    struct ctl *ctl, struct bus *bus, struct bus_config *config, const struct consume_group *what);
 
 #endif
