@@ -86,8 +86,10 @@ clear_path(const struct sockaddr_un *address)
 static int
 bind_socket(int fd, const struct sockaddr_un *address, mode_t mode)
 {
-    /* Until the mode is right nobody may come in; no other thread makes files at this time. */
-    mode_t before = umask(0777);
+    /* The mode is right from the first: a client that comes back while busd starts must be let in,
+     * and nobody else ever. The folder may have a default ACL, which takes the place of the mask;
+     * so the mode is set as well. No other thread makes files at this time. */
+    mode_t before = umask(~mode & 0777);
     int rc = bind(fd, (const struct sockaddr *)address, sizeof *address);
     int why = errno;
     umask(before);

@@ -10,10 +10,10 @@
  *       when    before or after the call is made; after with an error: made, but reported as failed
  *       call    a name of the list `calls` below: fdatasync, fsync, msync, fallocate, write,
  *               pwrite, pread, ftruncate, rename, unlink, open, shm_open, mmap, sendmsg, recvmsg,
- *               accept, socket, eventfd, memfd_create; or "any". Variants count as one: pwrite is
- *               pwrite, pwrite64, pwritev and pwritev64; pread is pread and pread64; rename is
- *               rename, renameat and renameat2; open is open and openat; write is write and
- *               writev; unlink is unlink and unlinkat.
+ *               accept, socket, eventfd, memfd_create, chmod; or "any". Variants count as one:
+ * pwrite is pwrite, pwrite64, pwritev and pwritev64; pread is pread and pread64; rename is rename,
+ * renameat and renameat2; open is open and openat; write is write and writev; unlink is unlink and
+ * unlinkat.
  *       @path   only calls whose file has this in its path (either path of a rename; the name of
  *               a shared-memory object; for a descriptor what /proc/self/fd says)
  *       n       the n-th call that matches, from 1 on; "n+" for the n-th and all that follow
@@ -49,6 +49,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -58,6 +59,7 @@ enum { RULES_MAX = 16, PATH_TEXT_BYTES_MAX = 512 };
 
 #define CALLS(X)                                                                                   \
     X(accept)                                                                                      \
+    X(chmod)                                                                                       \
     X(eventfd)                                                                                     \
     X(fallocate)                                                                                   \
     X(fdatasync)                                                                                   \
@@ -514,6 +516,12 @@ int
 rename(const char *from, const char *to)
 {
     return renameat2(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int
+chmod(const char *path, mode_t mode)
+{
+    STRUCK(int, chmod, PATHS(path, NULL), syscall(SYS_fchmodat, AT_FDCWD, path, mode));
 }
 
 int

@@ -236,6 +236,19 @@ def stale_socket(bus):
     assert bus.stop() == 0 and not bus.socket.exists()
 
 
+def mode_from_the_first(bus):
+    """Whoever looks at the socket before it is ready is neither shut out nor let in by mistake."""
+    for mode in ("0666", "0600"):
+        bus.settings["socket.mode"] = mode
+        busd = bus.launch(env=bus.environment(fault="before:chmod@bus.sock:1:stop"))
+        busd.stopped()
+        assert stat.S_IMODE(bus.socket.stat().st_mode) == int(mode, 8), oct(bus.socket.stat().st_mode)
+        busd.signal(signal.SIGCONT)
+        busd.line("ready")
+        assert stat.S_IMODE(bus.socket.stat().st_mode) == int(mode, 8), oct(bus.socket.stat().st_mode)
+        assert bus.stop() == 0, busd.tail()
+
+
 def no_socket_in_its_place(bus):
     bus.socket.write_text("precious")
     refused(bus.run(*bus.command()), 1, str(bus.socket))
@@ -365,6 +378,7 @@ for name, function in (
     ("busctl waits for a busd that starts", just_started),
     ("a busd that is killed and started at once", killed_a_moment_ago),
     ("a stale socket is replaced", stale_socket),
+    ("the socket has its mode from the first", mode_from_the_first),
     ("what is no socket is not replaced", no_socket_in_its_place),
     ("data of a newer format is refused", newer_format),
     ("a service manager is told", service_manager),
