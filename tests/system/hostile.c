@@ -370,6 +370,15 @@ attack_sizes(struct attached *a)
     (void)rc; /* an eventfd has no size */
 }
 
+/* Says what an honest client says whose flush failed. */
+static void
+attack_offline(struct attached *a)
+{
+    struct shm_control *control = (void *)a->maps[FD_CONTROL];
+    if (control) /* release: as in shm_fence() */
+        atomic_store_explicit(&control->state, SHM_STATE_OFFLINE, memory_order_release);
+}
+
 /* Both locks in the hands of nobody, of somebody else, of itself; never given back. */
 static void
 attack_locks(struct attached *a)
@@ -622,6 +631,7 @@ static const struct {
     {"kick", attack_kick, NULL},
     {"leave", NULL, leave_everywhere},
     {"locks", attack_locks, NULL},
+    {"offline", attack_offline, NULL},
     {"reader", NULL, try_to_write},
     {"rights", NULL, send_rights},
     {"silent", NULL, be_silent},

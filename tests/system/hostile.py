@@ -76,15 +76,30 @@ class Scene:
         self.writer.told("ack", 50)
         self.reader.told("read", 50)
 
+    def is_offline(self):
+        return re.search("^<3>victim-0: offline", self.bus.busd.err(), re.M)
+
     def expect_repair(self):
-        """The partition takes records again, from those who were there and from newcomers."""
+        """The partition takes records again, from those who were there and from newcomers.
+
+        Whoever may append in place may say that a flush failed, and nobody can tell that from the
+        truth: then it takes the restart that busd asks for.
+        """
         fresh = self.bus.worker("produce", "victim", 3, 0, "worker.pause_us=1000")
-        fresh.told("ack", 60)
+        fresh.until(
+            lambda p: p.count("ack") >= 60 or (p.count("fail") and self.is_offline()),
+            "60 records, or none since it is offline",
+        )
+        if fresh.count("ack") < 60:
+            assert self.bus.stop() == 0, self.bus.busd.tail()
+            self.bus.start()
+            fresh.told("ack", 60)
         assert fresh.stop() == 0, fresh.tail()
         first = int([line for line in fresh.lines() if line.startswith("ack")][-30].split()[4])
         late = self.bus.worker("consume", "victim", 0, 30, f"worker.from={first}", "worker.on_damage=1")
         assert late.wait() == 0, late.tail()
         self.beside.told("ack", 30)
+        return fresh
 
     def expect_no_leak(self):
         pid = self.bus.busd.pid
@@ -123,6 +138,27 @@ def attack(mode, rounds, damaging):
         # What the other partition holds is on disk as well.
         bus.start()
         history.expect_good([scene.writer], bus.read_all("other"))
+
+
+def called_offline():
+    """Nobody writes until busd starts anew, and nothing is lost of what was flushed."""
+    with harness.Bus(settings=SETTINGS) as bus:
+        scene = Scene(bus)
+        strict = bus.worker("produce", "victim", 4, 0, "acks=all", "worker.pause_us=1000")
+        strict.told("ack", 20)
+        offender = scene.attack("offline", 1)
+        assert offender.wait() == 0, offender.tail()
+        strict.told("fail", 3)
+        assert "victim-0: the partition is offline" in strict.out(), strict.tail()
+        bus.busd.line("victim-0: offline.*until busd is started again")
+        scene.expect_life()
+        producers = [strict, scene.beside, scene.expect_repair()]
+        strict.told("ack", 20)
+        for producer in producers:
+            assert producer.stop() == 0, producer.tail()
+        wrong = history.judge(producers, bus.read_all("victim"))
+        assert not wrong, wrong[:20]
+        scene.end()
 
 
 def killed_in_the_act():
@@ -198,6 +234,7 @@ def main():
         ("rights", 20, False),
     ):
         tap.run(f"{mode}", attack, mode, rounds, damaging)
+    tap.run("offline", called_offline)
     tap.run("killed in the act", killed_in_the_act)
     tap.run("busd starts anew meanwhile", restart_meanwhile)
     tap.done()
