@@ -73,10 +73,28 @@ gid_of(void *context, const char *name, uint32_t *gid)
     return look_up(context, name, true, gid);
 }
 
+/** Once for a connection at most, so nothing is kept. */
+static bool
+name_of(void *context, uint32_t uid, char *name, size_t bytes)
+{
+    struct passwd user, *found = NULL;
+    char *space = malloc(ENTRY_BYTES_MAX);
+    (void)context;
+    if (!space)
+        return false;
+    bool is_there = getpwuid_r(uid, &user, space, ENTRY_BYTES_MAX, &found) == 0 && found &&
+                    strlen(user.pw_name) < bytes;
+    if (is_there)
+        memcpy(name, user.pw_name, strlen(user.pw_name) + 1);
+    free(space);
+    return is_there;
+}
+
 void
 names_init(struct names *names)
 {
-    *names = (struct names){.table = {uid_of, gid_of, names}};
+    *names = (struct names){
+        .table = {.uid_of = uid_of, .gid_of = gid_of, .name_of = name_of, .context = names}};
 }
 
 void

@@ -118,6 +118,8 @@ check_commit(const struct api_request *r)
         request->group_instance_id, request->generation_id_or_member_epoch};
     enum bus_err error = coordinator_ready(r->api->coordinator, request->group_id);
     if (!error)
+        error = coordinator_check_rules(r, request->group_id, ACL_READ);
+    if (!error)
         error = group_commit(coordinator_groups(r->api->coordinator), request_now_ms(r), &claim);
     if (error != BUS_ERR_GROUP_ID_NOT_FOUND)
         return error;
@@ -209,7 +211,7 @@ check_delete(const struct api_request *r)
         return BUS_ERR_GROUP_ID_NOT_FOUND;
     if (group && group->first && strcmp(group->protocol_type, SUBSCRIPTION_CONSUMER) != 0)
         return BUS_ERR_NON_EMPTY_GROUP;
-    return coordinator_check_access(r, request->group_id);
+    return coordinator_check_access(r, request->group_id, ACL_DELETE);
 }
 
 static void

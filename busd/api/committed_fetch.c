@@ -139,6 +139,8 @@ fill_group(struct api_request *r, const struct offset_fetch_request_group *wante
     struct offset_fetch_response_group *out)
 {
     enum bus_err error = coordinator_ready(r->api->coordinator, wanted->group_id);
+    if (!error)
+        error = coordinator_check_rules(r, wanted->group_id, ACL_DESCRIBE);
     out->group_id = wanted->group_id;
     out->error_code = coordinator_code(r, error);
     if (wanted->topics_count >= 0)

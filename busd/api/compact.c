@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * CompactTopic: starts the compaction of a topic, and tells where it stands.
  */
+#include "api/authorize.h"
 #include "api/peer.h"
 #include "api/table.h"
 #include "base/err.h"
@@ -13,10 +14,12 @@ enum { PERMILLE = 1000 };
 static int
 check_start(const struct api_request *r, const struct cluster_topic *topic)
 {
-    if (peer_access(r, topic).direct || peer_is_admin(r))
+    bool direct = peer_access(r, topic).direct;
+    if (authorize(r, ACL_ALTER, ACL_TOPIC, topic->name, direct))
         return 0;
     return err_set(BUS_ERR_TOPIC_AUTHORIZATION_FAILED,
-        "%s may not start the compaction of topic %s: its setting access.direct says who may",
+        "%s may not start the compaction of topic %s: its setting access.direct and the access "
+        "rules say who may",
         r->peer->name, topic->name);
 }
 
@@ -25,7 +28,7 @@ check(const struct api_request *r, const struct cluster_topic *topic, bool start
 {
     if (!topic)
         return -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION;
-    int rc = peer_may_see(r, topic) ? 0 : peer_check_read(r, topic);
+    int rc = peer_may_see(r, topic) ? 0 : peer_check_describe(r, topic);
     if (rc == 0 && start)
         rc = check_start(r, topic);
     if (rc == 0 && start && !settings_list_has(&topic->settings, TOPIC_CLEANUP_POLICY, "compact"))

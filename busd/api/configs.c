@@ -92,6 +92,10 @@ fill_resource(struct api_request *r, const struct describe_configs_request_resou
 {
     struct resource resource;
     int rc = resource_find(r, wanted->resource_type, wanted->resource_name, &resource);
+    if (rc == 0)
+        rc = resource.topic ? peer_check_topic(r, ACL_DESCRIBE_CONFIGS, resource.topic->name,
+                                  "see the settings of", true)
+                            : peer_check_cluster(r, ACL_DESCRIBE_CONFIGS, "see the settings", true);
     if (rc < 0)
         return rc;
     const struct setting_table *table = resource.settings->table;

@@ -107,13 +107,21 @@ list_increments(struct api_request *r,
 }
 
 static int
+check_change(const struct api_request *r, int8_t type, const char *name)
+{
+    return type == RESOURCE_TOPIC
+               ? peer_check_topic(r, ACL_ALTER_CONFIGS, name, "change settings of", false)
+               : peer_check_cluster(r, ACL_ALTER_CONFIGS, "change settings", false);
+}
+
+static int
 alter_by_increments(
     struct api_request *r, const struct incremental_alter_configs_request_resource *wanted)
 {
     const struct incremental_alter_configs_request *request = r->message;
     struct resource resource;
     struct change_list changes;
-    int rc = peer_check_admin(r, "change settings");
+    int rc = check_change(r, wanted->resource_type, wanted->resource_name);
     if (rc == 0)
         rc = check_once(r, wanted->resource_type, wanted->resource_name);
     if (rc == 0)
@@ -212,7 +220,7 @@ replace(struct api_request *r, const struct alter_configs_request_resource *want
     const struct alter_configs_request *request = r->message;
     struct resource resource;
     struct change_list changes;
-    int rc = peer_check_admin(r, "change settings");
+    int rc = check_change(r, wanted->resource_type, wanted->resource_name);
     if (rc == 0)
         rc = check_once(r, wanted->resource_type, wanted->resource_name);
     if (rc == 0)

@@ -7,6 +7,7 @@
 
 #include "api/request.h"
 #include "cluster/offsets.h"
+#include "core/acl.h"
 #include "core/group.h"
 
 struct coordinator;
@@ -46,13 +47,21 @@ enum bus_err coordinator_ready(struct coordinator *coordinator, const char *grou
 struct group *coordinator_find(const struct api_request *r, const char *group);
 
 /**
- * Whether the peer may take part in what the group does: it may read every topic that the members
- * read, so that it could do the work of each of them. NONE or GROUP_AUTHORIZATION_FAILED.
+ * Whether the peer may take part in what the group does: an access rule says so, or none is about
+ * the group and it may read every topic that the members read, so that it could do the work of each
+ * of them. NONE or GROUP_AUTHORIZATION_FAILED.
  */
-enum bus_err coordinator_check_access(const struct api_request *r, const char *group);
+enum bus_err coordinator_check_access(
+    const struct api_request *r, const char *group, enum acl_operation operation);
 
 /** The same for what the group has committed, too: before that is shown or deleted. */
-enum bus_err coordinator_check_offsets(const struct api_request *r, const char *group);
+enum bus_err coordinator_check_offsets(
+    const struct api_request *r, const char *group, enum acl_operation operation);
+
+/** Whether the access rules alone let the peer do it; for who knows the id of a member already.
+ * NONE or GROUP_AUTHORIZATION_FAILED. */
+enum bus_err coordinator_check_rules(
+    const struct api_request *r, const char *group, enum acl_operation operation);
 
 /** Whether the peer may read the topic of this name; true when there is no such topic. */
 bool coordinator_may_read(const struct api_request *r, const char *topic);

@@ -2,6 +2,7 @@
  * Who may do what with a group. A group has no owner and no list of its own: what counts is whether
  * the peer may read what the group reads.
  */
+#include "api/authorize.h"
 #include "api/coordinator.h"
 #include "api/peer.h"
 #include "api/subscription.h"
@@ -19,7 +20,7 @@ bool
 coordinator_may_read(const struct api_request *r, const char *name)
 {
     const struct cluster_topic *topic = cluster_topic(request_cluster(r), name);
-    return !topic || peer_access(r, topic).read;
+    return !topic || peer_check_describe(r, topic) == 0;
 }
 
 static bool
@@ -35,11 +36,20 @@ is_forbidden(void *context, const char *topic, size_t n)
 }
 
 enum bus_err
-coordinator_check_access(const struct api_request *r, const char *id)
+coordinator_check_rules(const struct api_request *r, const char *id, enum acl_operation operation)
 {
+    return authorize(r, operation, ACL_GROUP, id, true) ? BUS_ERR_NONE
+                                                        : BUS_ERR_GROUP_AUTHORIZATION_FAILED;
+}
+
+enum bus_err
+coordinator_check_access(const struct api_request *r, const char *id, enum acl_operation operation)
+{
+    enum acl_answer answer = authorize_ask(r->api, r->peer, operation, ACL_GROUP, id);
+    if (answer != ACL_SILENT)
+        return answer == ACL_ALLOWED ? BUS_ERR_NONE : BUS_ERR_GROUP_AUTHORIZATION_FAILED;
     const struct group *group = coordinator_find(r, id);
-    if (!group || peer_is_admin(r) ||
-        subscription_walk(group, is_forbidden, (void *)r) != SUBSCRIPTION_FOUND)
+    if (!group || subscription_walk(group, is_forbidden, (void *)r) != SUBSCRIPTION_FOUND)
         return BUS_ERR_NONE;
     return BUS_ERR_GROUP_AUTHORIZATION_FAILED;
 }
@@ -54,10 +64,10 @@ check_position(
 }
 
 enum bus_err
-coordinator_check_offsets(const struct api_request *r, const char *id)
+coordinator_check_offsets(const struct api_request *r, const char *id, enum acl_operation operation)
 {
-    enum bus_err error = coordinator_check_access(r, id);
-    if (error || peer_is_admin(r))
+    enum bus_err error = coordinator_check_access(r, id, operation);
+    if (error || authorize_ask(r->api, r->peer, operation, ACL_GROUP, id) == ACL_ALLOWED)
         return error;
     int rc = offsets_each(r->api->offsets, id, check_position, (void *)r);
     return rc == 0 ? BUS_ERR_NONE : (enum bus_err) - rc;

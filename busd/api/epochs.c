@@ -10,7 +10,7 @@ find_end(struct api_request *r, const struct cluster_topic *topic,
     const struct offset_for_leader_epoch_request_topic_partition *wanted, struct log_epoch_end *end)
 {
     struct open_log *log;
-    int rc = peer_check_read(r, topic);
+    int rc = peer_check_describe(r, topic);
     if (rc == 0)
         rc = peer_log(r, topic, wanted->partition, &log);
     if (rc == 0)

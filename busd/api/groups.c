@@ -32,10 +32,10 @@ all_groups(const struct api_request *r)
 /* ---- FindCoordinator ------------------------------------------------------------------------ */
 
 static enum bus_err
-check_key(int8_t type)
+check_key(const struct api_request *r, int8_t type, const char *key)
 {
     if (type == KEY_GROUP)
-        return BUS_ERR_NONE;
+        return coordinator_check_rules(r, key, ACL_DESCRIBE);
     return type == KEY_TRANSACTION ? BUS_ERR_COORDINATOR_NOT_AVAILABLE : BUS_ERR_INVALID_REQUEST;
 }
 
@@ -53,21 +53,23 @@ find_each(struct api_request *r, const struct cluster_node *node)
 {
     const struct find_coordinator_request *request = r->message;
     struct find_coordinator_response *out = r->response;
-    enum bus_err error = check_key(request->key_type);
     struct placement_address at = placement_reach(r, node);
     out->coordinators = wire_array(&find_coordinator_response_coordinator_schema, &r->arena,
         (size_t)request->coordinator_keys_count);
     if (!out->coordinators)
         return -BUS_ERR_NO_MEMORY;
-    for (; out->coordinators_count < request->coordinator_keys_count; out->coordinators_count++)
+    for (; out->coordinators_count < request->coordinator_keys_count; out->coordinators_count++) {
+        const char *key = request->coordinator_keys[out->coordinators_count];
+        enum bus_err error = check_key(r, request->key_type, key);
         out->coordinators[out->coordinators_count] = (struct find_coordinator_response_coordinator){
-            .key = request->coordinator_keys[out->coordinators_count],
+            .key = key,
             .node_id = error ? -1 : node->id,
             .host = error ? "" : at.host,
             .port = error ? -1 : at.port,
             .error_code = coordinator_code(r, error),
             .error_message = key_problem(request->key_type),
         };
+    }
     return HANDLED_DONE;
 }
 
@@ -84,7 +86,7 @@ handle_find_coordinator(struct api_request *r)
         node = &nobody;
     if (r->header.api_version > ONE_KEY_UNTIL_VERSION)
         return find_each(r, node);
-    enum bus_err error = check_key(request->key_type);
+    enum bus_err error = check_key(r, request->key_type, request->key);
     out->error_code = coordinator_code(r, error);
     out->error_message = key_problem(request->key_type);
     out->node_id = error ? -1 : node->id;
@@ -235,7 +237,7 @@ check_join(const struct api_request *r)
     if (request->group_id[0] == '\0')
         return BUS_ERR_INVALID_GROUP_ID;
     enum bus_err error = coordinator_ready(r->api->coordinator, request->group_id);
-    return error ? error : coordinator_check_access(r, request->group_id);
+    return error ? error : coordinator_check_access(r, request->group_id, ACL_READ);
 }
 
 int
@@ -304,6 +306,8 @@ handle_sync_group(struct api_request *r)
         .share_count = request->assignments_count,
     };
     enum bus_err error = coordinator_ready(r->api->coordinator, request->group_id);
+    if (!error)
+        error = coordinator_check_rules(r, request->group_id, ACL_READ);
     if (error) {
         out->error_code = coordinator_code(r, error);
         return HANDLED_DONE;
@@ -329,6 +333,8 @@ handle_heartbeat(struct api_request *r)
         request->group_id, request->member_id, request->group_instance_id, request->generation_id};
     enum bus_err error = coordinator_ready(r->api->coordinator, request->group_id);
     if (!error)
+        error = coordinator_check_rules(r, request->group_id, ACL_READ);
+    if (!error)
         error = group_heartbeat(all_groups(r), request_now_ms(r), &claim);
     else if (error == BUS_ERR_COORDINATOR_LOAD_IN_PROGRESS)
         error = BUS_ERR_NONE; /* whether it is a member will turn out */
@@ -344,8 +350,9 @@ leave(struct api_request *r, const char *member_id, const char *instance_id)
 {
     const struct leave_group_request *request = r->message;
     const struct group_claim claim = {request->group_id, member_id, instance_id, -1};
-    enum bus_err error =
-        member_id[0] == '\0' ? coordinator_check_access(r, request->group_id) : BUS_ERR_NONE;
+    enum bus_err error = member_id[0] == '\0'
+                             ? coordinator_check_access(r, request->group_id, ACL_READ)
+                             : coordinator_check_rules(r, request->group_id, ACL_READ);
     return error ? error : group_leave(all_groups(r), request_now_ms(r), &claim);
 }
 

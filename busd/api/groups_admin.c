@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ListGroups, DescribeGroups, DeleteGroups.
  */
+#include "api/authorize.h"
 #include "api/coordinator.h"
 #include "api/peer.h"
 #include "api/table.h"
@@ -9,12 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-enum {
-    OPERATION_READ = 3, /* numbers of Kafka's AclOperation: bit positions */
-    OPERATION_DELETE = 6,
-    OPERATION_DESCRIBE = 8,
-};
 
 enum { NOT_FOUND_FROM_VERSION = 6 }; /* of DescribeGroups: an unknown group is an error */
 
@@ -25,7 +20,8 @@ static const char *const group_type = "classic";
 
 struct listing {
     struct api_request *r;
-    int32_t room; /* rows allocated */
+    int32_t room;  /* rows allocated */
+    bool sees_all; /* by a rule about the cluster */
 };
 
 static bool
@@ -63,6 +59,8 @@ list_group(struct listing *l, const char *id, const char *protocol_type, enum gr
     if (!is_wanted(request->states_filter, request->states_filter_count, name) ||
         !is_wanted(request->types_filter, request->types_filter_count, group_type))
         return 0;
+    if (!l->sees_all && coordinator_check_rules(l->r, id, ACL_DESCRIBE) != BUS_ERR_NONE)
+        return 0;
     if (out->groups_count == l->room && grow_list(l) < 0)
         return -BUS_ERR_NO_MEMORY;
     char *type = arena_string(&l->r->arena, protocol_type, strlen(protocol_type));
@@ -87,6 +85,8 @@ handle_list_groups(struct api_request *r)
 {
     struct list_groups_response *out = r->response;
     struct listing l = {.r = r};
+    l.sees_all =
+        authorize_ask(r->api, r->peer, ACL_DESCRIBE, ACL_CLUSTER, ACL_CLUSTER_NAME) == ACL_ALLOWED;
     if (coordinator_is_loading(r->api->coordinator))
         out->error_code = coordinator_code(r, BUS_ERR_COORDINATOR_LOAD_IN_PROGRESS);
     const struct groups *groups = coordinator_groups(r->api->coordinator);
@@ -129,7 +129,7 @@ check_describe(const struct api_request *r, const char *id)
     if (id[0] == '\0')
         return BUS_ERR_INVALID_GROUP_ID;
     enum bus_err error = coordinator_ready(r->api->coordinator, id);
-    return error ? error : coordinator_check_access(r, id);
+    return error ? error : coordinator_check_access(r, id, ACL_DESCRIBE);
 }
 
 /** A group without members: it has offsets, or it does not exist, which newer clients are told. */
@@ -156,8 +156,7 @@ describe(struct api_request *r, const char *id, struct describe_groups_response_
     if (error)
         return 0;
     if (request->include_authorized_operations)
-        out->authorized_operations =
-            1 << OPERATION_READ | 1 << OPERATION_DELETE | 1 << OPERATION_DESCRIBE;
+        out->authorized_operations = peer_group_operations(r, id);
     const struct group *group = coordinator_find(r, id);
     if (!group) {
         describe_simple(r, id, out);
@@ -212,7 +211,7 @@ check_delete(const struct api_request *r, const char *id)
         return BUS_ERR_GROUP_ID_NOT_FOUND;
     if (group && group->state != GROUP_EMPTY)
         return BUS_ERR_NON_EMPTY_GROUP;
-    return coordinator_check_offsets(r, id);
+    return coordinator_check_offsets(r, id, ACL_DELETE);
 }
 
 static int

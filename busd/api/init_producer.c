@@ -2,6 +2,7 @@
  * InitProducerId: ids for idempotent producers, from blocks that the controller has written down,
  * so that no id is ever given twice.
  */
+#include "api/authorize.h"
 #include "api/table.h"
 #include "base/err.h"
 
@@ -36,6 +37,13 @@ check(const struct init_producer_id_request *request)
     return request->transactional_id ? BUS_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED : BUS_ERR_NONE;
 }
 
+static bool
+may_be_idempotent(const struct api_request *r)
+{
+    return authorize(r, ACL_IDEMPOTENT_WRITE, ACL_CLUSTER, ACL_CLUSTER_NAME, true) ||
+           authorize_any_topic(r, ACL_WRITE, true);
+}
+
 int
 handle_init_producer_id(struct api_request *r)
 {
@@ -45,6 +53,8 @@ handle_init_producer_id(struct api_request *r)
     out->producer_id = -1;
     out->producer_epoch = -1;
     out->error_code = check(request);
+    if (!out->error_code && !may_be_idempotent(r))
+        out->error_code = BUS_ERR_CLUSTER_AUTHORIZATION_FAILED;
     if (out->error_code)
         return HANDLED_DONE;
     /* A producer that knows an id and lost its sequence gets a fresh one too, as Kafka does it. */

@@ -139,6 +139,11 @@ handle_describe_log_dirs(struct api_request *r)
 {
     const struct describe_log_dirs_request *request = r->message;
     struct describe_log_dirs_response *out = r->response;
+    int rc = peer_check_cluster(r, ACL_DESCRIBE, "describe the data folder", true);
+    if (rc < 0) {
+        out->error_code = peer_error(r, rc);
+        return HANDLED_DONE;
+    }
     struct listing *l = arena_alloc(&r->arena, sizeof *l);
     out->results = wire_array(&describe_log_dirs_response_result_schema, &r->arena, 1);
     if (!l || !out->results)
@@ -147,7 +152,7 @@ handle_describe_log_dirs(struct api_request *r)
     out->results[0].log_dir = r->api->wiring.data_folder;
     tell_disk(r, &out->results[0]);
     r->state = l;
-    int rc = request->topics_count < 0 ? want_all(r, l) : want_named(r, l);
+    rc = request->topics_count < 0 ? want_all(r, l) : want_named(r, l);
     if (rc < 0)
         return rc;
     out->results[0].topics =

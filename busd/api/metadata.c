@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Metadata: nodes, topics, partitions and who leads them.
  */
+#include "api/authorize.h"
 #include "api/peer.h"
 #include "api/placement.h"
 #include "api/table.h"
@@ -107,6 +108,12 @@ add_named(struct api_request *r, struct metadata_response_topic *out,
     const struct metadata_request_topic *wanted, bool refused)
 {
     int rc = 0;
+    /* Who may not see a name is not told either whether there is such a topic. */
+    if (wanted->name && !authorize(r, ACL_DESCRIBE, ACL_TOPIC, wanted->name, true)) {
+        out->error_code = BUS_ERR_TOPIC_AUTHORIZATION_FAILED;
+        out->name = wanted->name;
+        return 0;
+    }
     const struct cluster_topic *topic = refused ? NULL : named_topic(r, wanted, &rc);
     if (refused)
         rc = -BUS_ERR_INVALID_REQUEST;

@@ -60,7 +60,7 @@ find(struct api_request *r, const struct cluster_topic *topic,
     const struct list_offsets_request_topic_partition *wanted, struct log_found *found)
 {
     struct open_log *log;
-    int rc = peer_check_read(r, topic);
+    int rc = peer_check_describe(r, topic);
     if (rc == 0)
         rc = peer_log(r, topic, wanted->partition_index, &log);
     if (rc == 0)

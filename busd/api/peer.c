@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/peer.h"
+#include "api/authorize.h"
 #include "base/err.h"
 #include "base/trace.h"
 
@@ -8,43 +9,41 @@ enum {
     NAMED_FREELY = 1000,  /* partitions of a request, whether they exist or not */
 };
 
-/** Numbers of Kafka's AclOperation: bit positions in AuthorizedOperations. */
-enum {
-    OPERATION_READ = 3,
-    OPERATION_WRITE = 4,
-    OPERATION_CREATE = 5,
-    OPERATION_DELETE = 6,
-    OPERATION_ALTER = 7,
-    OPERATION_DESCRIBE = 8,
-    OPERATION_DESCRIBE_CONFIGS = 10,
-    OPERATION_ALTER_CONFIGS = 11,
-};
-
-static struct access_peer
-credentials(const struct api_request *r)
-{
-    const struct api_peer *peer = r->peer;
-    bool known = peer->door == API_DOOR_UNIX;
-    return (struct access_peer){
-        .uid = peer->uid,
-        .gids = peer->groups,
-        .gid_count = (size_t)peer->group_count,
-        .is_self = known && (peer->uid == r->api->wiring.own_uid || peer->uid == 0),
-    };
-}
-
 struct access
 peer_access(const struct api_request *r, const struct cluster_topic *topic)
 {
-    struct access_peer who = credentials(r);
+    return authorize_topic(r->api, r->peer, topic);
+}
+
+/** What the topic's settings alone say. */
+static struct access
+listed_access(const struct api_request *r, const struct cluster_topic *topic)
+{
+    struct access_peer who = authorize_credentials(r->api, r->peer);
     return access_of(&topic->settings, &who, r->api->wiring.names);
 }
 
 bool
 peer_may_see(const struct api_request *r, const struct cluster_topic *topic)
 {
-    struct access access = peer_access(r, topic);
-    return access.read || access.mediated || peer_is_admin(r);
+    if (peer_is_admin(r))
+        return true;
+    struct access access = listed_access(r, topic);
+    return authorize(r, ACL_DESCRIBE, ACL_TOPIC, topic->name, true) &&
+           (access.read || access.mediated);
+}
+
+/** Refuses something with a topic; `setting` is NULL when only the rules are to blame. */
+static int
+refuse_topic(const struct api_request *r, const char *what, const char *topic, const char *setting)
+{
+    if (setting)
+        return err_set(BUS_ERR_TOPIC_AUTHORIZATION_FAILED,
+            "%s may not %s topic %s: its setting %s says who may", r->peer->name, what, topic,
+            setting);
+    return err_set(BUS_ERR_TOPIC_AUTHORIZATION_FAILED,
+        "%s (%s) may not %s topic %s: the access rules say who may", r->peer->name,
+        authorize_principal(r->api, r->peer), what, topic);
 }
 
 int
@@ -52,9 +51,8 @@ peer_check_read(const struct api_request *r, const struct cluster_topic *topic)
 {
     if (peer_access(r, topic).read)
         return 0;
-    return err_set(BUS_ERR_TOPIC_AUTHORIZATION_FAILED,
-        "%s may not read topic %s: its setting access.read says who may", r->peer->name,
-        topic->name);
+    return refuse_topic(
+        r, "read", topic->name, listed_access(r, topic).read ? NULL : "access.read");
 }
 
 int
@@ -62,59 +60,108 @@ peer_check_write(const struct api_request *r, const struct cluster_topic *topic)
 {
     if (peer_access(r, topic).mediated)
         return 0;
-    return err_set(BUS_ERR_TOPIC_AUTHORIZATION_FAILED,
-        "%s may not write to topic %s: its setting access.write says who may", r->peer->name,
-        topic->name);
+    return refuse_topic(
+        r, "write to", topic->name, listed_access(r, topic).mediated ? NULL : "access.write");
+}
+
+int
+peer_check_describe(const struct api_request *r, const struct cluster_topic *topic)
+{
+    if (!listed_access(r, topic).read)
+        return refuse_topic(r, "read", topic->name, "access.read");
+    return peer_check_topic(r, ACL_DESCRIBE, topic->name, "see", true);
+}
+
+int
+peer_check_topic(const struct api_request *r, enum acl_operation operation, const char *topic,
+    const char *what, bool otherwise)
+{
+    if (authorize(r, operation, ACL_TOPIC, topic, otherwise))
+        return 0;
+    return refuse_topic(r, what, topic, NULL);
+}
+
+int
+peer_check_create(const struct api_request *r, const char *topic)
+{
+    if (authorize(r, ACL_CREATE, ACL_CLUSTER, ACL_CLUSTER_NAME, false))
+        return 0;
+    return peer_check_topic(r, ACL_CREATE, topic, "create", false);
 }
 
 bool
 peer_is_admin(const struct api_request *r)
 {
-    struct access_peer who = credentials(r);
-    if (who.is_self)
-        return true;
-    uint32_t gid;
-    const struct access_names *names = r->api->wiring.names;
-    if (!names->gid_of(names->context, PEER_ADMIN_GROUP, &gid))
-        return false;
-    for (size_t i = 0; i < who.gid_count; i++)
-        if (who.gids[i] == gid)
-            return true;
-    return false;
+    return authorize_is_super(r->api, r->peer);
+}
+
+int
+peer_check_cluster(
+    const struct api_request *r, enum acl_operation operation, const char *what, bool otherwise)
+{
+    if (authorize(r, operation, ACL_CLUSTER, ACL_CLUSTER_NAME, otherwise))
+        return 0;
+    return err_set(BUS_ERR_CLUSTER_AUTHORIZATION_FAILED,
+        "%s (%s) may not %s: that is for busd's own user, root, the group " ADMIN_GROUP
+        ", super.users, and who has an access rule for %s on the cluster",
+        r->peer->name, authorize_principal(r->api, r->peer), what, acl_operation_name(operation));
 }
 
 int
 peer_check_admin(const struct api_request *r, const char *what)
 {
-    if (peer_is_admin(r))
-        return 0;
-    return err_set(BUS_ERR_CLUSTER_AUTHORIZATION_FAILED,
-        "%s may not %s: that is for busd's own user, root and the group " PEER_ADMIN_GROUP,
-        r->peer->name, what);
+    return peer_check_cluster(r, ACL_ALTER, what, false);
+}
+
+/** Adds the bit of an operation if it is allowed. */
+static void
+add_bit(const struct api_request *r, int32_t *bits, enum acl_operation operation,
+    enum acl_resource resource, const char *name, bool otherwise)
+{
+    if (authorize(r, operation, resource, name, otherwise))
+        *bits |= 1 << operation;
 }
 
 int32_t
 peer_topic_operations(const struct api_request *r, const struct cluster_topic *topic)
 {
+    static const enum acl_operation for_admins[] = {
+        ACL_CREATE, ACL_DELETE, ACL_ALTER, ACL_ALTER_CONFIGS};
     struct access access = peer_access(r, topic);
-    int32_t bits = 1 << OPERATION_DESCRIBE;
+    int32_t bits = 0;
     if (access.read)
-        bits |= 1 << OPERATION_READ;
+        bits |= 1 << ACL_READ;
     if (access.mediated)
-        bits |= 1 << OPERATION_WRITE;
-    if (peer_is_admin(r))
-        bits |= 1 << OPERATION_CREATE | 1 << OPERATION_DELETE | 1 << OPERATION_ALTER |
-                1 << OPERATION_DESCRIBE_CONFIGS | 1 << OPERATION_ALTER_CONFIGS;
+        bits |= 1 << ACL_WRITE;
+    for (size_t i = 0; i < sizeof for_admins / sizeof for_admins[0]; i++)
+        add_bit(r, &bits, for_admins[i], ACL_TOPIC, topic->name, false);
+    add_bit(r, &bits, ACL_DESCRIBE, ACL_TOPIC, topic->name, true);
+    add_bit(r, &bits, ACL_DESCRIBE_CONFIGS, ACL_TOPIC, topic->name, true);
     return bits;
 }
 
 int32_t
 peer_cluster_operations(const struct api_request *r)
 {
-    int32_t bits = 1 << OPERATION_DESCRIBE;
-    if (peer_is_admin(r))
-        bits |= 1 << OPERATION_CREATE | 1 << OPERATION_ALTER | 1 << OPERATION_DESCRIBE_CONFIGS |
-                1 << OPERATION_ALTER_CONFIGS;
+    static const enum acl_operation for_admins[] = {
+        ACL_CREATE, ACL_ALTER, ACL_CLUSTER_ACTION, ACL_ALTER_CONFIGS};
+    static const enum acl_operation for_all[] = {
+        ACL_DESCRIBE, ACL_DESCRIBE_CONFIGS, ACL_IDEMPOTENT_WRITE};
+    int32_t bits = 0;
+    for (size_t i = 0; i < sizeof for_admins / sizeof for_admins[0]; i++)
+        add_bit(r, &bits, for_admins[i], ACL_CLUSTER, ACL_CLUSTER_NAME, false);
+    for (size_t i = 0; i < sizeof for_all / sizeof for_all[0]; i++)
+        add_bit(r, &bits, for_all[i], ACL_CLUSTER, ACL_CLUSTER_NAME, true);
+    return bits;
+}
+
+int32_t
+peer_group_operations(const struct api_request *r, const char *group)
+{
+    static const enum acl_operation operations[] = {ACL_READ, ACL_DELETE, ACL_DESCRIBE};
+    int32_t bits = 0;
+    for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++)
+        add_bit(r, &bits, operations[i], ACL_GROUP, group, true);
     return bits;
 }
 

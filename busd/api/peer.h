@@ -6,9 +6,7 @@
 
 #include "api/request.h"
 #include "core/access.h"
-
-/** The group whose members may create, change and delete topics and alter busd's settings. */
-#define PEER_ADMIN_GROUP "shmbus-admin"
+#include "core/acl.h"
 
 /** What the peer may do with a topic. */
 struct access peer_access(const struct api_request *r, const struct cluster_topic *topic);
@@ -22,10 +20,27 @@ int peer_check_read(const struct api_request *r, const struct cluster_topic *top
 /** The same for writing, through busd or in place. */
 int peer_check_write(const struct api_request *r, const struct cluster_topic *topic);
 
-/** Whether the peer may administer: busd's own user, root, members of PEER_ADMIN_GROUP. */
+/** Whether the peer may know where the topic's records begin and end: access.read and Describe. */
+int peer_check_describe(const struct api_request *r, const struct cluster_topic *topic);
+
+/**
+ * Whether the access rules let the peer do this to a topic: 0, or -BUS_ERR_TOPIC_AUTHORIZATION_
+ * FAILED; `what` as in "delete", `otherwise` counts where no rule is about the topic.
+ */
+int peer_check_topic(const struct api_request *r, enum acl_operation operation, const char *topic,
+    const char *what, bool otherwise);
+
+/** Whether the peer may create a topic of this name. 0 or -BUS_ERR_TOPIC_AUTHORIZATION_FAILED. */
+int peer_check_create(const struct api_request *r, const char *topic);
+
+/** Whether the peer may do everything; see api/authorize.h. */
 bool peer_is_admin(const struct api_request *r);
 
-/** 0, or -BUS_ERR_CLUSTER_AUTHORIZATION_FAILED; `what` as in "create topics". */
+/** As peer_check_topic() for the cluster: 0, or -BUS_ERR_CLUSTER_AUTHORIZATION_FAILED. */
+int peer_check_cluster(
+    const struct api_request *r, enum acl_operation operation, const char *what, bool otherwise);
+
+/** Alter on the cluster, for administrators where no rule is about it; `what` as in "move logs". */
 int peer_check_admin(const struct api_request *r, const char *what);
 
 /** The bits of AuthorizedOperations for a topic. */
@@ -33,6 +48,9 @@ int32_t peer_topic_operations(const struct api_request *r, const struct cluster_
 
 /** The same for the cluster. */
 int32_t peer_cluster_operations(const struct api_request *r);
+
+/** The same for a group. */
+int32_t peer_group_operations(const struct api_request *r, const char *group);
 
 /**
  * The error code for an answer. Clients on the Unix door know our own codes; others get the nearest

@@ -100,11 +100,16 @@ handle_describe_quorum(struct api_request *r)
 {
     const struct describe_quorum_request *request = r->message;
     struct describe_quorum_response *out = r->response;
+    int rc = peer_check_cluster(r, ACL_DESCRIBE, "describe the quorum", true);
+    if (rc < 0) {
+        out->error_code = peer_error(r, rc);
+        out->error_message = request_error_text(r);
+        return HANDLED_DONE;
+    }
     out->topics = wire_array(
         &describe_quorum_response_topic_schema, &r->arena, (size_t)request->topics_count);
     if (!out->topics)
         return -BUS_ERR_NO_MEMORY;
-    int rc = 0;
     for (int32_t i = 0; i < request->topics_count && rc == 0; i++)
         rc = describe_topic(r, &request->topics[i], &out->topics[out->topics_count++]);
     if (rc == 0 && r->header.api_version >= TEXT_FROM_VERSION)

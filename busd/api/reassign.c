@@ -164,6 +164,9 @@ handle_alter_partition_reassignments(struct api_request *r)
 int
 handle_list_partition_reassignments(struct api_request *r)
 {
-    (void)r; /* an empty list: nothing is being moved */
-    return HANDLED_DONE;
+    struct list_partition_reassignments_response *out = r->response;
+    int rc = peer_check_cluster(r, ACL_DESCRIBE, "see what is being moved", true);
+    out->error_code = peer_error(r, rc);
+    out->error_message = rc < 0 ? request_error_text(r) : NULL;
+    return HANDLED_DONE; /* with an empty list: nothing is being moved */
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * DeleteRecords: moves the start of partitions.
  */
+#include "api/authorize.h"
 #include "api/peer.h"
 #include "api/table.h"
 #include "base/err.h"
@@ -9,9 +10,11 @@
 static int
 check_delete(const struct api_request *r, const struct cluster_topic *topic)
 {
-    if (!peer_access(r, topic).direct && !peer_is_admin(r))
+    bool direct = peer_access(r, topic).direct;
+    if (!authorize(r, ACL_DELETE, ACL_TOPIC, topic->name, direct))
         return err_set(BUS_ERR_TOPIC_AUTHORIZATION_FAILED,
-            "%s may not delete records of topic %s: its setting access.direct says who may",
+            "%s may not delete records of topic %s: its setting access.direct and the access "
+            "rules say who may",
             r->peer->name, topic->name);
     if (!settings_list_has(&topic->settings, TOPIC_CLEANUP_POLICY, "delete"))
         return err_set(BUS_ERR_POLICY_VIOLATION,

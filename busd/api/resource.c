@@ -13,7 +13,7 @@ find_topic(const struct api_request *r, const char *name, struct resource *resou
     if (!topic)
         return -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION;
     if (!peer_may_see(r, topic))
-        return peer_check_read(r, topic);
+        return peer_check_describe(r, topic);
     *resource = (struct resource){.topic = topic, .settings = &topic->settings};
     return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * DescribeTopicPartitions: topics and their partitions by name, page by page.
  */
+#include "api/authorize.h"
 #include "api/peer.h"
 #include "api/table.h"
 #include "base/err.h"
@@ -108,6 +109,11 @@ add_topic(struct api_request *r, struct page *page, const char *name, int32_t fi
 {
     const struct cluster_topic *topic = cluster_topic(request_cluster(r), name);
     out->name = name;
+    /* Who may not see a name is not told either whether there is such a topic. */
+    if (!authorize(r, ACL_DESCRIBE, ACL_TOPIC, name, true)) {
+        out->error_code = BUS_ERR_TOPIC_AUTHORIZATION_FAILED;
+        return 0;
+    }
     if (topic && peer_may_see(r, topic))
         return fill_topic(r, page, topic, first, out);
     int rc = cluster_check_name(name);

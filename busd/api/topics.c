@@ -2,6 +2,7 @@
  * CreateTopics.
  */
 #include "api/topics.h"
+#include "api/authorize.h"
 #include "api/peer.h"
 #include "api/placement.h"
 #include "api/table.h"
@@ -174,14 +175,14 @@ create_row(struct api_request *r, const struct create_topics_request_topic *want
 {
     out->name = wanted->name;
     out->configs_count = -1;
-    int rc = peer_check_admin(r, "create topics");
+    int rc = peer_check_create(r, wanted->name);
     if (rc == 0 && twice_has(r->state, wanted->name))
         rc = err_set(BUS_ERR_INVALID_REQUEST, "the request names topic %s twice", wanted->name);
     if (rc == 0)
         rc = create(r, wanted, out);
     out->error_code = peer_error(r, rc);
     out->error_message = rc < 0 ? request_error_text(r) : NULL;
-    if (rc == -BUS_ERR_CLUSTER_AUTHORIZATION_FAILED)
+    if (rc == -BUS_ERR_TOPIC_AUTHORIZATION_FAILED)
         out->topic_config_error_code = BUS_ERR_TOPIC_AUTHORIZATION_FAILED;
 }
 
@@ -239,6 +240,10 @@ topics_create_plain(struct api_request *r, const char *name)
                  ? err_set(BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION,
                        "topic %s belongs to busd, which makes it when it is needed", name)
                  : check_free(r, name);
+    /* Where no rule is about it, the setting that this comes from allows it to everybody. */
+    if (rc == 0 && !authorize(r, ACL_CREATE, ACL_CLUSTER, ACL_CLUSTER_NAME, true) &&
+        peer_check_topic(r, ACL_CREATE, name, "create", false) < 0)
+        rc = -BUS_ERR_TOPIC_AUTHORIZATION_FAILED;
     if (rc == 0)
         rc = controller_new_id(&command.id);
     return rc == 0 ? controller_propose(controller, &command) : rc;

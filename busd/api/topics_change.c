@@ -17,9 +17,6 @@ static int
 find_to_delete(struct api_request *r, const char *name, const struct uuid *id,
     const struct cluster_topic **topic)
 {
-    int rc = peer_check_admin(r, "delete topics");
-    if (rc < 0)
-        return rc;
     if (!settings_bool(&request_cluster(r)->settings, BROKER_DELETE_TOPIC_ENABLE))
         return err_set(r->header.api_version < DISABLED_FROM_VERSION
                            ? BUS_ERR_INVALID_REQUEST
@@ -34,7 +31,7 @@ find_to_delete(struct api_request *r, const char *name, const struct uuid *id,
     *topic = has_id ? peer_topic_of_id(r, id) : peer_topic(r, name);
     if (!*topic)
         return has_id ? -BUS_ERR_UNKNOWN_TOPIC_ID : -BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION;
-    return 0;
+    return peer_check_topic(r, ACL_DELETE, (*topic)->name, "delete", false);
 }
 
 static void
@@ -127,7 +124,7 @@ grow(struct api_request *r, int32_t index)
     const struct create_partitions_request *request = r->message;
     const struct create_partitions_request_topic *wanted = &request->topics[index];
     struct controller *controller = r->api->wiring.controller;
-    int rc = peer_check_admin(r, "add partitions");
+    int rc = peer_check_topic(r, ACL_ALTER, wanted->name, "add partitions to", false);
     if (rc < 0)
         return rc;
     if (twice_has(r->state, wanted->name))

@@ -53,7 +53,8 @@ word_admits(
     if (word_is(word, n, "self"))
         return peer->is_self;
     if (name_of(word, n, "user:", name))
-        return names->uid_of(names->context, name, &id) && id == peer->uid;
+        return peer->name ? strcmp(name, peer->name) == 0
+                          : names->uid_of(names->context, name, &id) && id == peer->uid;
     if (name_of(word, n, "group:", name))
         return names->gid_of(names->context, name, &id) && in_group(peer, id);
     return false;

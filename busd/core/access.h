@@ -18,13 +18,16 @@ struct access_peer {
     uint32_t uid;
     const uint32_t *gids; /* borrowed; the peer's group first */
     size_t gid_count;
-    bool is_self; /* busd's own uid, or root */
+    const char *name; /* that it has proved to have otherwise than by its uid; NULL: none */
+    bool is_self;     /* busd's own uid, root, or one of super.users */
 };
 
 /** Where the ids of names come from; busd asks the system, tests a table. */
 struct access_names {
     bool (*uid_of)(void *context, const char *name, uint32_t *uid); /* false: nobody */
     bool (*gid_of)(void *context, const char *name, uint32_t *gid);
+    /* The other way round, into `bytes` bytes; NULL: nobody has a name. */
+    bool (*name_of)(void *context, uint32_t uid, char *name, size_t bytes);
     void *context;
 };
 

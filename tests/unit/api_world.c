@@ -109,6 +109,14 @@ gid_of(void *context, const char *name, uint32_t *gid)
     return strcmp(name, "shmbus-admin") == 0 || strcmp(name, "shmbus-direct") == 0;
 }
 
+static bool
+name_of(void *context, uint32_t uid, char *name, size_t bytes)
+{
+    (void)context;
+    snprintf(name, bytes, "stranger");
+    return uid == WORLD_STRANGER;
+}
+
 /* ---- checkpoints ---------------------------------------------------------------------------- */
 
 static struct store_checkpoint *
@@ -231,7 +239,7 @@ make(struct world *w)
     *w = (struct world){.mono_ms = 1000000, .wall_ms = clock_wall_ms(), .armed_ms = -1};
     snprintf(w->folder, sizeof w->folder, "/tmp/shmbus-api-XXXXXX");
     CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(w->folder));
-    w->names = (struct access_names){uid_of, gid_of, NULL};
+    w->names = (struct access_names){.uid_of = uid_of, .gid_of = gid_of, .name_of = name_of};
     settings_init(&w->fixed, &setting_table_broker, SETTING_FROM_STATIC, NULL);
     arena_init(&w->arena, 64 << 20);
     init_peer(w, 0, WORLD_UID, "User:busd");

@@ -21,7 +21,7 @@ gid_of(void *context, const char *name, uint32_t *gid)
     return strcmp(name, "staff") == 0 || strcmp(name, "shmbus-direct") == 0;
 }
 
-static const struct access_names names = {uid_of, gid_of, NULL};
+static const struct access_names names = {.uid_of = uid_of, .gid_of = gid_of};
 
 /** "rwd" as far as the peer may; '-' where it may not. */
 static const char *
@@ -38,11 +38,11 @@ access_text(const struct settings *topic, const struct access_peer *peer)
 static const uint32_t no_groups[] = {7};
 static const uint32_t direct_group[] = {7, 60};
 static const uint32_t staff_group[] = {50};
-static const struct access_peer self = {0, no_groups, 1, true};
-static const struct access_peer anna = {1000, no_groups, 1, false};
-static const struct access_peer trusted = {1001, direct_group, 2, false};
-static const struct access_peer staff = {1002, staff_group, 1, false};
-static const struct access_peer stranger = {1003, NULL, 0, false};
+static const struct access_peer self = {0, no_groups, 1, NULL, true};
+static const struct access_peer anna = {1000, no_groups, 1, NULL, false};
+static const struct access_peer trusted = {1001, direct_group, 2, NULL, false};
+static const struct access_peer staff = {1002, staff_group, 1, NULL, false};
+static const struct access_peer stranger = {1003, NULL, 0, NULL, false};
 
 static void
 test_default(void)

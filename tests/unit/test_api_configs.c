@@ -230,7 +230,7 @@ test_alter_refuses(void)
         struct change change;
         int16_t code;
     } rows[] = {
-        {{1, TOPIC, "t", "retention.ms", "1", 0, false}, BUS_ERR_CLUSTER_AUTHORIZATION_FAILED},
+        {{1, TOPIC, "t", "retention.ms", "1", 0, false}, BUS_ERR_TOPIC_AUTHORIZATION_FAILED},
         {{0, TOPIC, "nope", "retention.ms", "1", 0, false}, BUS_ERR_UNKNOWN_TOPIC_OR_PARTITION},
         {{0, TOPIC, "t", "retention.ms", "x", 0, false}, BUS_ERR_INVALID_CONFIG},
         {{0, TOPIC, "t", "retention.ms", "-2", 0, true}, BUS_ERR_INVALID_CONFIG},
@@ -295,7 +295,7 @@ test_replaces(void)
     const struct alter_configs_response *answer = world_call(&w, 0, API_ALTER_CONFIGS, 2, &request);
     CU_ASSERT_EQUAL(answer->responses[0].error_code, BUS_ERR_INVALID_CONFIG);
     answer = world_call(&w, 1, API_ALTER_CONFIGS, 2, &request);
-    CU_ASSERT_EQUAL(answer->responses[0].error_code, BUS_ERR_CLUSTER_AUTHORIZATION_FAILED);
+    CU_ASSERT_EQUAL(answer->responses[0].error_code, BUS_ERR_TOPIC_AUTHORIZATION_FAILED);
     world_fini(&w);
 }
 

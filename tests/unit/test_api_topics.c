@@ -300,7 +300,7 @@ test_admins_only(void)
     struct create_topics_request_topic topic = {
         .name = "t", .num_partitions = 1, .replication_factor = 1};
     const struct create_topics_response_topic *out = create(1, 5, &topic, false);
-    CU_ASSERT_EQUAL(out->error_code, BUS_ERR_CLUSTER_AUTHORIZATION_FAILED);
+    CU_ASSERT_EQUAL(out->error_code, BUS_ERR_TOPIC_AUTHORIZATION_FAILED);
     CU_ASSERT_PTR_NOT_NULL(strstr(out->error_message, "User:stranger"));
     w.peers[1].peer.groups[1] = WORLD_GID_ADMIN;
     w.peers[1].peer.group_count = 2;
@@ -309,7 +309,7 @@ test_admins_only(void)
     CU_ASSERT_EQUAL(create(2, 5, &topic, false)->error_code, 0);
     topic.name = "v";
     w.peers[0].peer.door = API_DOOR_KAFKA;
-    CU_ASSERT_EQUAL(create(0, 5, &topic, false)->error_code, BUS_ERR_CLUSTER_AUTHORIZATION_FAILED);
+    CU_ASSERT_EQUAL(create(0, 5, &topic, false)->error_code, BUS_ERR_TOPIC_AUTHORIZATION_FAILED);
     w.peers[0].peer.door = API_DOOR_UNIX;
     world_fini(&w);
 }
@@ -361,7 +361,7 @@ test_delete_refuses(void)
 {
     world_init(&w);
     world_topic(&w, "t", 1, NULL);
-    CU_ASSERT_EQUAL(drop(1, 5, "t", no_id)->error_code, BUS_ERR_CLUSTER_AUTHORIZATION_FAILED);
+    CU_ASSERT_EQUAL(drop(1, 5, "t", no_id)->error_code, BUS_ERR_TOPIC_AUTHORIZATION_FAILED);
     CU_ASSERT_EQUAL(drop(0, 6, NULL, no_id)->error_code, BUS_ERR_INVALID_REQUEST);
     CU_ASSERT_EQUAL(drop(0, 6, "t", world_id(&w, "t"))->error_code, BUS_ERR_INVALID_REQUEST);
     CU_ASSERT_EQUAL(settings_set_named(&w.fixed, "delete.topic.enable", "false"), 0);
@@ -503,7 +503,7 @@ test_grow_refuses(void)
     world_topic(&w, "t", 3, NULL);
     struct create_partitions_request_topic topic = {
         .name = "t", .count = 4, .assignments_count = -1};
-    CU_ASSERT_EQUAL(grow(1, 3, &topic, false)->error_code, BUS_ERR_CLUSTER_AUTHORIZATION_FAILED);
+    CU_ASSERT_EQUAL(grow(1, 3, &topic, false)->error_code, BUS_ERR_TOPIC_AUTHORIZATION_FAILED);
     topic.count = 3;
     CU_ASSERT_EQUAL(grow(0, 3, &topic, false)->error_code, BUS_ERR_INVALID_PARTITIONS);
     topic.count = CLUSTER_PARTITIONS_MAX + 1;
