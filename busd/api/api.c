@@ -40,10 +40,16 @@ apply(void *context, const struct changes *changes)
         return;
     case COMMAND_TOPIC_ALTER:
         logs_configure(&api->logs, changes->topic);
+        attach_review(api);
         return;
     case COMMAND_BROKER_ALTER:
         logs_configure(&api->logs, NULL);
         coordinator_configure(api->coordinator);
+        attach_review(api);
+        return;
+    case COMMAND_ACL_ADD:
+    case COMMAND_ACL_REMOVE:
+        attach_review(api);
         return;
     default:
         return;
@@ -94,6 +100,7 @@ api_new(const struct api_wiring *wiring, struct api **made)
         return err_no_memory();
     api->wiring = *wiring;
     api->armed_ms = -1;
+    api->review_ms = -1;
     api->started_ms = wiring->ops->mono_ms(wiring->context);
     int rc = start(api);
     if (rc < 0) {

@@ -20,6 +20,7 @@
 struct api;
 struct api_attachment;
 struct api_request;
+struct api_sasl;
 struct access_names;
 struct controller;
 struct loop;
@@ -113,6 +114,9 @@ struct api_peer {
     struct api_request *request;        /* the parked one, at most one per peer */
     struct api_attachment *attachments; /* list */
     int attachment_count;
+    struct api *attached_to; /* not NULL: in its list of peers with attachments */
+    struct api_peer *attached_next, *attached_previous;
+    struct api_sasl *sasl; /* owned; NULL until the first handshake */
 };
 
 /** What became of a frame. */

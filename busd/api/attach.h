@@ -10,8 +10,16 @@
 struct api_attachment {
     struct open_log *log;
     bool writable; /* the peer has it mapped for writing, perhaps for reading as well */
+    bool refused;  /* it may no more, and the pages that it has mapped are over */
     struct api_attachment *next;
 };
+
+/**
+ * Looks whether all who have logs mapped may still, and starts new pages for a log that somebody
+ * has and may not: what is appended later goes where it cannot look, and its own appends reach
+ * nobody. What cannot be done now is done at api.review_ms.
+ */
+void attach_review(struct api *api);
 
 /** Ends every attachment of a peer. */
 void attach_end_all(struct api_peer *peer);
@@ -28,7 +36,7 @@ struct api_attachment *attach_find(
  * Notes that the peer has the log, for writing if it has not had it for that before. 0,
  * -BUS_ERR_LIMIT_REACHED or -BUS_ERR_NO_MEMORY.
  */
-int attach_add(struct api_peer *peer, struct open_log *log, bool writable);
+int attach_add(struct api *api, struct api_peer *peer, struct open_log *log, bool writable);
 
 /** The peer has it no more, however often it was added. */
 void attach_end(struct api_peer *peer, struct api_attachment *attachment);

@@ -134,7 +134,7 @@ attach(struct api_request *r)
     if (granted == ATTACH_NONE)
         return 0;
     bool fresh = !attach_find(r->peer, topic->id.b, request->partition);
-    rc = attach_add(r->peer, log, granted == ATTACH_WRITE);
+    rc = attach_add(r->api, r->peer, log, granted == ATTACH_WRITE);
     if (rc < 0)
         return rc;
     rc = map_log(r, log, granted == ATTACH_WRITE);

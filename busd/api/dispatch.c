@@ -4,15 +4,13 @@
 #include "api/attach.h"
 #include "api/coordinator.h"
 #include "api/producing.h"
+#include "api/sasl.h"
 #include "api/table.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "cluster/offsets.h"
 
 #include <stdlib.h>
-
-/** API keys that are allowed before authentication, ApiVersions beside them. */
-enum { KEY_SASL_HANDSHAKE = 17, KEY_SASL_AUTHENTICATE = 36 };
 
 enum { ARMED_FIRED = -2 }; /* whatever was asked for has come: ask again in any case */
 
@@ -28,8 +26,8 @@ refuse(const struct api_request *r)
 static bool
 is_for_strangers(const struct api_request *r)
 {
-    return r->header.api_key == API_API_VERSIONS || r->header.api_key == KEY_SASL_HANDSHAKE ||
-           r->header.api_key == KEY_SASL_AUTHENTICATE;
+    return r->header.api_key == API_API_VERSIONS || r->header.api_key == API_SASL_HANDSHAKE ||
+           r->header.api_key == API_SASL_AUTHENTICATE;
 }
 
 static int
@@ -87,6 +85,10 @@ handle(struct api_request *r, const uint8_t *frame, size_t n)
     if (!r->peer->authenticated && !is_for_strangers(r))
         return err_set(BUS_ERR_ILLEGAL_SASL_STATE,
             "%s before authentication: this listener wants SASL first", r->info->name);
+    if (sasl_is_over(r) && !is_for_strangers(r))
+        return err_set(BUS_ERR_SASL_AUTHENTICATION_FAILED,
+            "%s after connections.max.reauth.ms: the authentication was not renewed in time",
+            r->info->name);
     if (r->info->key == API_API_VERSIONS && r->header.api_version > r->info->max)
         return answer_newer_api_versions(r);
     if (!api_serves(r->info, r->header.api_version))
@@ -110,6 +112,8 @@ rearm(struct api *api)
     int64_t removals_ms = removals_deadline_ms(&api->logs.removals);
     if (removals_ms >= 0 && (deadline < 0 || removals_ms < deadline))
         deadline = removals_ms;
+    if (api->review_ms >= 0 && (deadline < 0 || api->review_ms < deadline))
+        deadline = api->review_ms;
     for (const struct api_request *r = api->parked; r; r = r->next)
         if (r->deadline_ms >= 0 && (deadline < 0 || r->deadline_ms < deadline))
             deadline = r->deadline_ms;
@@ -126,7 +130,8 @@ api_dispatch(struct api *api, struct api_peer *peer, const uint8_t *frame, size_
     struct api_request *r = request_new(api, peer);
     if (!r)
         return -BUS_ERR_NO_MEMORY;
-    int outcome = request_settle(r, handle(r, frame, n));
+    int outcome =
+        request_settle(r, sasl_takes_raw(peer) ? sasl_raw(r, frame, n) : handle(r, frame, n));
     rearm(api);
     return outcome;
 }
@@ -141,6 +146,8 @@ api_tick(struct api *api)
     offsets_run(api->offsets);
     producings_run(api->producings);
     coordinator_tick(api->coordinator);
+    if (api->review_ms >= 0)
+        attach_review(api);
     api->armed_ms = ARMED_FIRED;
     for (struct api_request *r = api->parked; r; r = api->cursor) {
         api->cursor = r->next;
@@ -157,5 +164,6 @@ api_peer_gone(struct api *api, struct api_peer *peer)
     if (peer->request)
         request_cancel(peer->request);
     attach_end_all(peer);
+    sasl_end(peer);
     rearm(api);
 }

@@ -35,6 +35,7 @@ struct open_log {
     struct removal *removal; /* the topic is gone; the log goes as soon as no flush is out */
     struct log_flushing flush;
     struct logs *logs;
+    uint64_t review;                /* the last one that revoked it */
     int readers;                    /* requests that wait for its records; each is a pin */
     struct watch_item *watch;       /* NULL: nobody waits, or it cannot be watched */
     struct open_log *chain;         /* of the bucket */

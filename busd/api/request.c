@@ -172,7 +172,8 @@ request_settle(struct api_request *r, int rc)
         rc = park(r) < 0 ? -BUS_ERR_LIMIT_REACHED : HANDLED_PARKED;
     if (rc == HANDLED_PARKED)
         return API_PARKED;
-    if (rc == HANDLED_DONE)
+    bool last = rc == HANDLED_LAST;
+    if ((rc == HANDLED_DONE || last) && !r->raw)
         rc = encode(r);
     bool was_parked = r->parked;
     unpark(r);
@@ -180,7 +181,7 @@ request_settle(struct api_request *r, int rc)
         request_free(r);
         return rc;
     }
-    r->answer.close = rc < 0 || rc == HANDLED_CLOSE;
+    r->answer.close = rc < 0 || rc == HANDLED_CLOSE || last;
     struct api_answer answer = r->answer;
     struct api_peer *peer = r->peer;
     r->answer = (struct api_answer){0};

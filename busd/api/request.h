@@ -33,8 +33,13 @@ struct api {
     struct api_request *cursor;      /* the next one that api_tick() looks at */
     int64_t armed_ms;                /* what arm() was told last; -1 nothing */
     int64_t started_ms;
-    int64_t told_storage_ms; /* when a failure of the storage was traced last */
-    bool ticking;            /* inside api_tick() */
+    uint8_t sasl_secret[32]; /* see core/scram.h; made with the first exchange */
+    bool has_sasl_secret;
+    struct api_peer *attached; /* list of those with partitions attached */
+    uint64_t reviews;          /* how many there were */
+    int64_t review_ms;         /* when to look again whether they may still; -1: no need */
+    int64_t told_storage_ms;   /* when a failure of the storage was traced last */
+    bool ticking;              /* inside api_tick() */
 };
 
 /** What a handler did. */
@@ -42,6 +47,7 @@ enum handled {
     HANDLED_DONE = 0,   /* the response is complete */
     HANDLED_PARKED = 1, /* `wake` will be called until it says otherwise */
     HANDLED_SILENT = 2, /* nothing is to be sent */
+    HANDLED_LAST = 4,   /* the response is complete, and the connection ends behind it */
     HANDLED_CLOSE = 3,  /* nothing is to be sent and the connection ends; err_text() tells why */
 };
 
@@ -63,6 +69,7 @@ struct api_request {
     void *state;                        /* the handler's */
     int64_t deadline_ms;                /* when to wake at the latest; -1 never */
     bool parked;
+    bool raw;        /* a SASL token without a header; the frame of the answer is complete */
     int64_t charged; /* bytes of QUOTA_BYTES while it is parked */
     struct api_request *previous, *next;
 };

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/trace.h"
 #include "shm/lock.h"
 #include "store/private.h"
 
@@ -51,6 +52,16 @@ look(struct log *log, uint32_t generation)
     return tail.state == SHM_STATE_OPEN ? (int)sample(log) : LOG_STALL_OVER;
 }
 
+static void
+tell_eviction(const struct log *log, uint32_t owner)
+{
+    trace(TRACE_WARNING,
+        "%s-%" PRId32 ": thread %" PRIu32 " held the append lock for more than %" PRId64
+        " ms and was evicted: generation %" PRIu32 " begins at offset %" PRId64,
+        log->topic, log->options.partition, owner, log->store->options.append_lock_timeout_ms,
+        log->number, log->end_offset);
+}
+
 /* Takes the locks in their order and looks again: the holder may have woken up meanwhile. */
 static int
 evict(struct log *log, uint32_t generation)
@@ -60,9 +71,12 @@ evict(struct log *log, uint32_t generation)
     pthread_mutex_lock(&log->mutex);
     int rc = look(log, generation);
     if (rc == LOG_STALL_EVICTED) {
+        uint32_t owner = log->stall_owner;
         rc = log_evict(log);
-        if (rc == 0)
+        if (rc == 0) {
+            tell_eviction(log, owner);
             rc = LOG_STALL_EVICTED;
+        }
     }
     pthread_mutex_unlock(&log->mutex);
     pthread_mutex_unlock(&log->service);
@@ -76,6 +90,23 @@ log_stalled(struct log *log, uint32_t generation)
     int rc = look(log, generation);
     pthread_mutex_unlock(&log->mutex);
     return rc == LOG_STALL_EVICTED ? evict(log, generation) : rc;
+}
+
+int
+log_revoke(struct log *log)
+{
+    if (!log_service_try(log))
+        return LOG_REVOKE_LATER;
+    pthread_mutex_lock(&log->mutex);
+    int rc = log_evict(log);
+    if (rc == 0)
+        trace(TRACE_NOTICE,
+            "%s-%" PRId32 ": somebody may no more use it directly: generation %" PRIu32
+            " begins at offset %" PRId64,
+            log->topic, log->options.partition, log->number, log->end_offset);
+    pthread_mutex_unlock(&log->mutex);
+    pthread_mutex_unlock(&log->service);
+    return rc < 0 ? rc : LOG_REVOKED;
 }
 
 /* ---- appending for others ------------------------------------------------------------------- */

@@ -261,6 +261,19 @@ enum log_stall_outcome {
  */
 int log_stalled(struct log *log, uint32_t generation);
 
+/** Outcomes of log_revoke(). */
+enum log_revoke_outcome {
+    LOG_REVOKED = 0,
+    LOG_REVOKE_LATER = 1, /* the log is being worked on: call again in LOG_RETRY_MS */
+};
+
+/**
+ * Ends the generation, so that whoever has it mapped has to attach again: what is appended later
+ * is in pages and in a file that it does not have. Outcomes above, or a failure of starting the
+ * next one. Short; blocks for the disk.
+ */
+int log_revoke(struct log *log);
+
 /**
  * Adds the partition to `set`, so that a thread of busd can wait for new records of direct
  * producers. *hold keeps the pages mapped until log_watch_end(). Returns 0, or -BUS_ERR_LIMIT_

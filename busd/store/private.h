@@ -346,7 +346,7 @@ int log_adopt(struct log *log, struct generation *generation);
  */
 int log_renew(struct log *log, bool reuse, int64_t durable_offset);
 
-/** Fences the generation and starts a new one at the published end, to get rid of a lock holder. */
+/** Fences the generation and starts a new one at the published end, to get rid of who has it. */
 int log_evict(struct log *log);
 
 /** Discards a damaged generation: fences, scans, starts a new one. */

@@ -246,7 +246,6 @@ log_evict(struct log *log)
     int rc = log_tail(log, &tail);
     if (rc < 0)
         return rc;
-    uint32_t owner = log->stall_owner;
     struct shm_control *control = log->generation->view.control;
     /* A client whose flush fails says so in the same word. Relaxed: the fence orders the rest. */
     log->flush_failed |= atomic_exchange_explicit(&control->state, SHM_STATE_FENCED,
@@ -265,10 +264,5 @@ log_evict(struct log *log)
     if (rc < 0)
         return rc;
     log->evictions++;
-    trace(TRACE_WARNING,
-        "%s-%" PRId32 ": thread %" PRIu32 " held the append lock for more than %" PRId64
-        " ms and was evicted: generation %" PRIu32 " begins at offset %" PRId64,
-        log->topic, log->options.partition, owner, log->store->options.append_lock_timeout_ms,
-        log->number, log->end_offset);
     return 0;
 }
