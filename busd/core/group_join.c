@@ -75,6 +75,16 @@ fits_memory(const struct joining *j)
     return (member && more <= 0) || j->groups->bytes + more < j->groups->rules.bytes_max;
 }
 
+/** Who has never been answered may wait for long, also when its join comes again on another
+ * connection; others are owed an answer, and their sessions do not end before it. */
+static void
+park(const struct joining *j, struct group_member *member)
+{
+    if (member->is_new)
+        member->deadline_ms = j->time_ms + GROUP_NEW_MEMBER_MS;
+    member_park_join(j->groups, member, j->waiter);
+}
+
 /* ---- new members ---------------------------------------------------------------------------- */
 
 /** The client has to come back with this id, so that retries do not become members of their own. */
@@ -126,10 +136,9 @@ add_member(const struct joining *j, const char *id, struct group_pending **pendi
     member->knows_id = pending != NULL;
     if (pending)
         group_pending_drop(j->groups, pending);
-    member->deadline_ms = j->time_ms + GROUP_NEW_MEMBER_MS;
     j->group->has_newcomer = j->group->state == GROUP_PREPARING && j->group->generation == 0;
     member_add(j->groups, j->group, member);
-    member_park_join(j->groups, member, j->waiter);
+    park(j, member);
     group_prepare(j->groups, j->group, j->time_ms);
 }
 
@@ -163,7 +172,8 @@ group_replacement_saved(
     /* An old client would work out an assignment that nobody asks for: it must not know. */
     if (!error && leads && !member->skips_assignment && member->replaced_id)
         answer.leader = member->replaced_id;
-    member_touch(member, time_ms);
+    if (member->join)
+        member_touch(member, time_ms);
     member_answer_join(groups, member, &answer);
 }
 
@@ -194,7 +204,7 @@ replace_member(const struct joining *j, struct group_member *member)
     member->id = id;
     group_index_add(j->group, member);
     member_touch(member, j->time_ms);
-    member_park_join(j->groups, member, j->waiter);
+    park(j, member);
     bool same_protocol =
         j->group->protocol && strcmp(group_vote(j->group), j->group->protocol) == 0;
     if (j->group->state == GROUP_STABLE && same_protocol)
@@ -227,7 +237,7 @@ rejoin(const struct joining *j, struct group_member *member)
         refuse(j, BUS_ERR_COORDINATOR_NOT_AVAILABLE, member->id);
         return;
     }
-    member_park_join(j->groups, member, j->waiter);
+    park(j, member);
     group_prepare(j->groups, j->group, j->time_ms);
 }
 

@@ -120,6 +120,43 @@ test_new_member_waits_not_for_ever(void)
     gw_fini(&w);
 }
 
+/** Its first connection got lost: on the second one it may wait as long as on the first. */
+static void
+test_new_member_joins_again(void)
+{
+    gw_init(&w);
+    w.clients[0].session_timeout_ms = w.clients[1].session_timeout_ms = 60000;
+    gw_stable(&w, 2);
+    gw_enter(&w, 2, "range");
+    group_cancel(&w.groups, w.now_ms, &w.clients[2].join);
+    gw_join(&w, 2, "range");
+    gw_pass(&w, 30000);
+    CU_ASSERT_PTR_NOT_NULL(w.clients[2].join.member);
+    CU_ASSERT_EQUAL(gw_group(&w)->member_count, 3);
+    gw_fini(&w);
+}
+
+/** It is gone before its return is saved: its session counts from when it was there. */
+static void
+test_gone_while_saved(void)
+{
+    gw_init(&w);
+    w.clients[1].instance_id = "i1";
+    gw_stable(&w, 2);
+    w.save_outcome = 0;
+    w.clients[1].id[0] = '\0';
+    gw_join(&w, 1, "range");
+    group_cancel(&w.groups, w.now_ms, &w.clients[1].join);
+    gw_pass(&w, 5000);
+    gw_beat(&w, 0);
+    gw_saved(&w, 0);
+    gw_pass(&w, 4999);
+    CU_ASSERT_EQUAL(gw_group(&w)->member_count, 2);
+    gw_pass(&w, 1);
+    CU_ASSERT_EQUAL(gw_group(&w)->member_count, 1);
+    gw_fini(&w);
+}
+
 static void
 test_no_sync(void)
 {
@@ -409,6 +446,8 @@ static const struct unit_case cases[] = {
     {"a rebalance waits as long as the most patient member", test_patience},
     {"who waits for an answer is alive", test_waiting_is_living},
     {"a new member is told after five minutes", test_new_member_waits_not_for_ever},
+    {"a new member that joins again waits as long", test_new_member_joins_again},
+    {"a client that died before its return was saved has its session", test_gone_while_saved},
     {"who does not fetch its share is dropped", test_no_sync},
     {"a leader that does not assign is dropped", test_leader_does_not_sync},
     {"a client that died while joining has its session to return", test_gone_while_joining},
