@@ -15,6 +15,7 @@
 enum {
     BUCKETS = 1024,
     KEY_BYTES = STORE_ID_BYTES + 4,
+    HEAD_BYTES = 8 + 8,       /* of a value: saved_offset, durable_offset */
     SAVE_MS = 5000,           /* what a crash may leave to be read again */
     IDLE_MS = 600000,         /* a partition without traffic is left to LMDB then */
     CATCH_UP_BYTES = 4 << 20, /* read in one turn of the loop */
@@ -27,9 +28,12 @@ struct producing {
     struct producing *chain; /* of the bucket */
     uint8_t key[KEY_BYTES];  /* topic id, partition: also of the row in LMDB */
     struct producers state;
-    int64_t next_offset; /* all below was taken in */
+    int64_t next_offset;    /* all below was taken in */
+    int64_t durable_offset; /* at the last look at the log */
     int64_t used_ms;
-    bool changed; /* since the last save */
+    bool changed;         /* since the last save */
+    bool loaded;          /* from LMDB, and not compared with the log yet */
+    int64_t saved_offset; /* then: all below had been taken in when it was saved */
 };
 
 struct producings {
@@ -110,10 +114,15 @@ load(struct producings *p, struct producing *one)
     struct meta_row row = {.key = one->key, .key_bytes = KEY_BYTES};
     buf_init(&value);
     int rc = meta_table_load(meta_of(p), META_PRODUCERS, &row, &value);
-    if (rc == 0 && value.length > 8) {
-        rc = producers_unpack(&one->state, value.data + 8, value.length - 8, now_ms(p));
-        if (rc == 0)
-            one->next_offset = bytes_get_i64(value.data);
+    if (rc == 0 && value.length > HEAD_BYTES) {
+        rc = producers_unpack(
+            &one->state, value.data + HEAD_BYTES, value.length - HEAD_BYTES, now_ms(p));
+        one->loaded = rc == 0;
+    }
+    if (one->loaded) {
+        one->saved_offset = bytes_get_i64(value.data);
+        /* Behind the durable end the log may have been lost and written anew: read it again. */
+        one->next_offset = one->durable_offset = bytes_get_i64(value.data + 8);
     }
     buf_fini(&value);
     return rc == META_TABLE_NONE || rc == -BUS_ERR_CORRUPT_MESSAGE ? 0 : rc;
@@ -146,11 +155,31 @@ get(struct producings *p, const struct open_log *log, struct producing **found)
 /* ---- following the log ---------------------------------------------------------------------- */
 
 static void
+forget(struct producing *one, int64_t next_offset)
+{
+    producers_fini(&one->state);
+    one->next_offset = next_offset;
+}
+
+static void
 changed(struct producings *p, struct producing *one)
 {
     one->changed = true;
     if (p->due_ms < 0)
         p->due_ms = now_ms(p) + SAVE_MS;
+}
+
+static struct producer_batch
+batch_of(const struct batch_header *header)
+{
+    return (struct producer_batch){
+        .producer_id = header->producer_id,
+        .epoch = header->producer_epoch,
+        .first_sequence = header->base_sequence,
+        .last_delta = header->last_offset_delta,
+        .base_offset = header->base_offset,
+        .append_time_ms = header->attributes & BATCH_ATTR_LOG_APPEND ? header->max_timestamp : -1,
+    };
 }
 
 static int
@@ -161,14 +190,7 @@ take_batch(struct producings *p, struct producing *one, const struct batch_heade
     one->next_offset = batch_next_offset(header);
     if (!produced)
         return 0;
-    struct producer_batch batch = {
-        .producer_id = header->producer_id,
-        .epoch = header->producer_epoch,
-        .first_sequence = header->base_sequence,
-        .last_delta = header->last_offset_delta,
-        .base_offset = header->base_offset,
-        .append_time_ms = header->attributes & BATCH_ATTR_LOG_APPEND ? header->max_timestamp : -1,
-    };
+    struct producer_batch batch = batch_of(header);
     changed(p, one);
     return producers_note(&one->state, &batch, now_ms(p));
 }
@@ -212,21 +234,69 @@ read_some(struct producings *p, struct producing *one, struct log *log)
     return rc;
 }
 
+/** Whether this batch is in the log: 1, 0, or a failure. */
+static int
+has_batch(struct log *log, const struct producer_batch *batch)
+{
+    struct log_read_options options = {.offset = batch->base_offset,
+        .max_bytes = 1,
+        .isolation = LOG_READ_END,
+        .at_least_one = true};
+    struct log_slice slice;
+    struct batch_header header;
+    struct buf bytes;
+    int rc = log_read(log, &options, &slice);
+    if (rc < 0)
+        return rc == -BUS_ERR_CORRUPT_MESSAGE ? 0 : rc;
+    buf_init(&bytes);
+    rc = log_slice_copy(&slice, &bytes);
+    if (rc == 0 && batch_header_read(bytes.data, bytes.length, &header) == BATCH_OK) {
+        struct producer_batch is = batch_of(&header);
+        rc = producers_same(batch, &is);
+    }
+    buf_fini(&bytes);
+    log_slice_release(&slice);
+    return rc;
+}
+
+/**
+ * A power loss may have taken the end of the log, and something else may have been written there
+ * since. Then what was saved is of another history: the newest batch that it knows tells. Without
+ * this a batch that is gone would be taken for a repetition, and acknowledged.
+ */
+static int
+prove(struct producing *one, struct log *log, const struct log_bounds *bounds)
+{
+    struct producer_batch newest;
+    int64_t known_offset = one->loaded ? one->saved_offset : one->next_offset;
+    int rc = known_offset <= bounds->end_offset;
+    if (rc == 1 && one->loaded && producers_newest(&one->state, &newest) &&
+        newest.base_offset >= bounds->start_offset)
+        rc = has_batch(log, &newest);
+    if (rc < 0)
+        return rc;
+    one->loaded = false;
+    if (rc == 0)
+        forget(one, known_offset = 0);
+    /* What was written and removed before it was seen may be of any producer. */
+    if (known_offset < bounds->start_offset)
+        forget(one, bounds->start_offset);
+    if (one->next_offset < bounds->start_offset)
+        one->next_offset = bounds->start_offset;
+    return 0;
+}
+
 /** Takes in what is new. 0 when all of it was, PRODUCING_LATER, or a failure. */
 static int
 catch_up(struct producings *p, struct producing *one, struct log *log)
 {
     struct log_bounds bounds;
     int rc = log_bounds(log, &bounds);
+    if (rc == 0)
+        rc = prove(one, log, &bounds);
     if (rc < 0)
         return rc;
-    if (one->next_offset > bounds.end_offset) {
-        /* The log has lost its end: what was known of it is not true any more. */
-        producers_fini(&one->state);
-        one->next_offset = 0;
-    }
-    if (one->next_offset < bounds.start_offset)
-        one->next_offset = bounds.start_offset;
+    one->durable_offset = bounds.durable_offset;
     if (one->next_offset >= bounds.end_offset)
         return 0;
     rc = read_some(p, one, log);
@@ -306,11 +376,14 @@ static int
 put_value(struct producings *p, const struct producing *one, struct meta_row *row)
 {
     size_t from = p->bytes.length;
-    uint8_t *head = buf_extend(&p->bytes, KEY_BYTES + 8);
+    int64_t durable_offset =
+        one->durable_offset < one->next_offset ? one->durable_offset : one->next_offset;
+    uint8_t *head = buf_extend(&p->bytes, KEY_BYTES + HEAD_BYTES);
     if (!head)
         return err_no_memory();
     memcpy(head, one->key, KEY_BYTES);
     bytes_put_i64(head + KEY_BYTES, one->next_offset);
+    bytes_put_i64(head + KEY_BYTES + 8, durable_offset);
     int rc = producers_pack(&one->state, now_ms(p), &p->bytes);
     *row = (struct meta_row){
         .key_bytes = KEY_BYTES, .value_bytes = p->bytes.length - from - KEY_BYTES};

@@ -5,7 +5,6 @@
 #include "base/err.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 enum {
@@ -258,6 +257,35 @@ producers_expire(struct producers *producers, int64_t now_ms, int64_t silent_ms)
                 drop(producers, at);
         }
     return before - producers->count;
+}
+
+/* ---- whose log it is ------------------------------------------------------------------------ */
+
+bool
+producers_newest(const struct producers *producers, struct producer_batch *newest)
+{
+    const struct producer *of = NULL;
+    const struct seen *last = NULL;
+    for (size_t i = 0; i < producers->bucket_count; i++)
+        for (const struct producer *at = producers->buckets[i]; at; at = at->chain) {
+            const struct seen *seen = at->count > 0 ? &at->window[at->count - 1] : NULL;
+            if (seen && (!last || seen->base_offset > last->base_offset)) {
+                of = at;
+                last = seen;
+            }
+        }
+    if (last)
+        *newest = (struct producer_batch){of->id, of->epoch, last->first_sequence, last->last_delta,
+            last->base_offset, last->append_time_ms};
+    return last != NULL;
+}
+
+bool
+producers_same(const struct producer_batch *a, const struct producer_batch *b)
+{
+    return a->producer_id == b->producer_id && a->epoch == b->epoch &&
+           a->first_sequence == b->first_sequence && a->last_delta == b->last_delta &&
+           a->base_offset == b->base_offset;
 }
 
 /* ---- as bytes ------------------------------------------------------------------------------- */

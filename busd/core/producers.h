@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -75,6 +76,13 @@ void producers_each(const struct producers *producers, int64_t now_ms,
 
 /** Forgets producers that have written nothing for `silent_ms`; returns how many. */
 size_t producers_expire(struct producers *producers, int64_t now_ms, int64_t silent_ms);
+
+/** The newest batch of all that are known; false when none is. Where a log does not have it any
+ * more although its end is behind, the state is of another history: see producers_same(). */
+bool producers_newest(const struct producers *producers, struct producer_batch *newest);
+
+/** Whether two headers at one place are of the same batch. */
+bool producers_same(const struct producer_batch *a, const struct producer_batch *b);
 
 /** Appends the state as bytes, ages counted from `now_ms`. 0 or NO_MEMORY. */
 int producers_pack(const struct producers *producers, int64_t now_ms, struct buf *out);

@@ -209,7 +209,7 @@ def producers():
     for key, row in world.meta.producers.items():
         assert key[:16] == topic, key.hex()
         log = reader.Partition(world.bus.partition_folder("t", struct.unpack(">i", key[16:])[0]))
-        assert row["end"] == log.end, (row, log.end)
+        assert row["end"] == log.end and 0 <= row["durable"] <= row["end"], (row, log.end)
         batches = [b for b in log.batches() if b.producer_id >= 0]
         for producer in row["producers"]:
             own = [b for b in batches if b.producer_id == producer["id"]]

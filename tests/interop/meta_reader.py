@@ -240,9 +240,9 @@ def producer(f):
 
 
 def producers(f):
-    end = f.number("q")
+    end, durable = f.number("q"), f.number("q")
     f.form()
-    return {"end": end, "producers": f.times("I", lambda: producer(f))}
+    return {"end": end, "durable": durable, "producers": f.times("I", lambda: producer(f))}
 
 
 class Metadata:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/producing.h"
+#include "base/bytes.h"
 #include "base/err.h"
 #include "unit/api_world.h"
 
@@ -171,6 +172,89 @@ test_records_deleted(void)
     tear_down();
 }
 
+/** What LMDB has of the partition, while busd is away. */
+static void
+save_by_hand(const struct producers *state, int64_t end_offset, int64_t durable_offset)
+{
+    const struct cluster_topic *topic = cluster_topic(&w.controller.cluster, "t");
+    uint8_t key[STORE_ID_BYTES + 4] = {0};
+    struct buf value;
+    memcpy(key, topic->id.b, STORE_ID_BYTES);
+    buf_init(&value);
+    bytes_put_i64(buf_extend(&value, 8), end_offset);
+    bytes_put_i64(buf_extend(&value, 8), durable_offset);
+    CU_ASSERT_EQUAL_FATAL(producers_pack(state, 0, &value), 0);
+    struct meta_row row = {
+        .key = key, .key_bytes = sizeof key, .value = value.data, .value_bytes = value.length};
+    CU_ASSERT_EQUAL_FATAL(meta_table_save(w.meta, META_PRODUCERS, &row, 1), 0);
+    buf_fini(&value);
+}
+
+/** What was saved knows a batch that a power loss took, and another one lies in its place. */
+static void
+test_other_history(void)
+{
+    static const struct producer_batch lost[] = {{5, 0, 0, 0, 0, -1}, {5, 0, 1, 0, 1, -1}};
+    struct producers state;
+    int64_t offset;
+    set_up(NULL);
+    CU_ASSERT_EQUAL(produce(5, 0, 0, 1, NULL), 0);
+    append(6, 0, 1);
+    producings_free(&w.api->producings);
+    producers_init(&state);
+    CU_ASSERT_EQUAL(producers_note(&state, &lost[0], 0), 0);
+    CU_ASSERT_EQUAL(producers_note(&state, &lost[1], 0), 0);
+    save_by_hand(&state, 2, 1);
+    producers_fini(&state);
+    CU_ASSERT_EQUAL(producings_new(w.api, &w.api->producings), 0);
+    CU_ASSERT_EQUAL(produce(5, 0, 1, 1, &offset), 0);
+    CU_ASSERT_EQUAL(offset, 2);
+    CU_ASSERT_EQUAL(produce(6, 0, 0, 1, &offset), 0);
+    CU_ASSERT_EQUAL(offset, 1);
+    tear_down();
+}
+
+/** What lies behind the durable end is read again: it may have been lost and written anew. */
+static void
+test_read_again(void)
+{
+    static const struct producer_batch first = {5, 0, 0, 0, 0, -1};
+    struct producers state;
+    int64_t offset;
+    set_up(NULL);
+    CU_ASSERT_EQUAL(produce(5, 0, 0, 1, NULL), 0);
+    append(5, 1, 1);
+    append(6, 0, 1);
+    producings_free(&w.api->producings);
+    producers_init(&state);
+    CU_ASSERT_EQUAL(producers_note(&state, &first, 0), 0);
+    save_by_hand(&state, 3, 1);
+    producers_fini(&state);
+    CU_ASSERT_EQUAL(producings_new(w.api, &w.api->producings), 0);
+    CU_ASSERT_EQUAL(produce(5, 0, 1, 1, &offset), 0);
+    CU_ASSERT_EQUAL(offset, 1);
+    tear_down();
+}
+
+/** Direct producers go on while busd does not look, and retention removes what they wrote. */
+static void
+test_gap(void)
+{
+    int64_t start;
+    struct open_log *log;
+    set_up(NULL);
+    CU_ASSERT_EQUAL(produce(5, 0, 0, 1, NULL), 0);
+    producings_free(&w.api->producings);
+    append(5, 1, 1);
+    append(5, 2, 1);
+    const struct cluster_topic *topic = cluster_topic(&w.controller.cluster, "t");
+    CU_ASSERT_EQUAL_FATAL(logs_get(&w.api->logs, topic, 0, &log), 0);
+    CU_ASSERT_EQUAL(log_set_start(log->log, -1, &start), 0);
+    CU_ASSERT_EQUAL(producings_new(w.api, &w.api->producings), 0);
+    CU_ASSERT_EQUAL(produce(5, 0, 3, 1, NULL), 0);
+    tear_down();
+}
+
 static void
 test_silence(void)
 {
@@ -215,6 +299,9 @@ static const struct unit_case cases[] = {
     {"what direct producers append counts", test_direct},
     {"a restart forgets nothing", test_restart},
     {"nor does the end of old records", test_records_deleted},
+    {"what was saved of another history does not count", test_other_history},
+    {"what may have been written anew is read again", test_read_again},
+    {"who wrote what was never seen is not known", test_gap},
     {"silence ends the memory, no wall clock does", test_silence},
     {"a topic made anew knows nobody", test_topic_made_anew},
     {"with the time of the log", test_log_append_time},

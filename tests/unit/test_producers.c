@@ -295,6 +295,27 @@ test_model(void)
     }
 }
 
+static void
+test_newest(void)
+{
+    struct producer_batch newest, other;
+    producers_init(&state);
+    CU_ASSERT_FALSE(producers_newest(&state, &newest));
+    note(7, 0, 0, 2, 100);
+    note(8, 3, 5, 4, 110);
+    note(7, 0, 2, 1, 105);
+    CU_ASSERT_TRUE_FATAL(producers_newest(&state, &newest));
+    other = batch(8, 3, 5, 4, 110);
+    CU_ASSERT_TRUE(producers_same(&newest, &other));
+    other.append_time_ms = 77; /* what a broker writes into it makes no other batch */
+    CU_ASSERT_TRUE(producers_same(&newest, &other));
+    struct producer_batch wrong[] = {batch(7, 3, 5, 4, 110), batch(8, 2, 5, 4, 110),
+        batch(8, 3, 6, 4, 110), batch(8, 3, 5, 3, 110), batch(8, 3, 5, 4, 111)};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        CU_ASSERT_FALSE(producers_same(&newest, &wrong[i]));
+    producers_fini(&state);
+}
+
 static const struct unit_case cases[] = {
     {"batches follow each other", test_order},
     {"of an unknown producer any sequence is right", test_unknown},
@@ -306,6 +327,7 @@ static const struct unit_case cases[] = {
     {"there are not more than so many", test_limit},
     {"a state survives as bytes", test_bytes},
     {"random histories against a plain model", test_model},
+    {"the newest batch tells whose log it is", test_newest},
     {NULL, NULL},
 };
 
