@@ -43,12 +43,17 @@ is_damage(int rc)
            rc == -BUS_ERR_SYSTEM;
 }
 
+/* Traced, and the first of them told to whoever asks how the run went. */
 static void
-leave_alone(const struct clean_job *job, struct clean_source *source)
+leave_alone(struct clean_job *job, struct clean_source *source)
 {
-    if (!source->left_alone)
-        trace(TRACE_ERROR, "%s: compaction leaves segment %020" PRId64 ".log as it is: %s",
-            job->name, source->base_offset, err_text());
+    if (source->left_alone)
+        return;
+    trace(TRACE_ERROR, "%s: compaction leaves segment %020" PRId64 ".log as it is: %s", job->name,
+        source->base_offset, err_text());
+    if (job->text[0] == '\0')
+        snprintf(job->text, sizeof job->text, "segment %020" PRId64 ".log stays as it is: %s",
+            source->base_offset, err_text());
     source->left_alone = true;
 }
 

@@ -51,7 +51,7 @@ struct log_cleaning {
     int64_t ended_ms;         /* the last one, wall clock */
     int64_t bytes_before, bytes_after, dropped; /* of the last one */
     double dirty_ratio;                         /* at the last look */
-    char failure[CLEAN_TEXT_BYTES];             /* of the last one; "" none */
+    char failure[CLEAN_TEXT_BYTES];             /* of the last one, or what it left; "" none */
 };
 
 /** Whose hands a job is in. */

@@ -319,7 +319,8 @@ struct log_cleaning_status {
     int64_t bytes_before; /* of the last one */
     int64_t bytes_after;
     int64_t records_dropped;
-    char failure[LOG_CLEANING_TEXT_BYTES]; /* why the last one failed; "" it did not */
+    char
+        failure[LOG_CLEANING_TEXT_BYTES]; /* why the last one failed, or left a segment alone; "" */
 };
 
 /** Reads it. Short. */

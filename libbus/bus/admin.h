@@ -141,7 +141,8 @@ struct bus_compaction {
     int64_t bytes_before;    /* of the last one */
     int64_t bytes_after;     /* of the last one */
     int64_t records_removed; /* by the last one */
-    const char *failure;     /* why the last one failed, NULL: it did not; borrowed */
+    const char *failure;     /* why the last one failed, or which damaged segment it left as it
+                                is; NULL: all went well; borrowed */
 };
 
 /** The compaction of the partitions of a topic, a snapshot. */

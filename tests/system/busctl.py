@@ -339,6 +339,10 @@ def outside():
     bus.busctl("produce", "outside", stdin="a\nb\n")
     done = bus.busctl("consume", "-e", "-o", "7", "outside", check=False)
     fails(done, 1, "outside-0", "0 to 2", "7", "begin at")
+    coming = time.strftime("@%Y-%m-%d", time.localtime(time.time() + 48 * HOUR_MS / 1000))
+    done = bus.busctl("consume", "-e", "-o", coming, "outside")
+    assert done.stdout == "" and "is in the future" in done.stderr, done
+    assert bus.busctl("consume", "-e", "-o", "@now", "outside").stderr == ""
 
 
 def count_without_exit():

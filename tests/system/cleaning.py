@@ -190,6 +190,12 @@ def damage():
         bus.busd.line(r"compaction leaves segment 0{20}\.log as it is: .*")
         wait_compacted(bus)
         assert first.read_bytes() == before
+        # Whoever asks for it hears of it, too.
+        send(bus, feed, 1000)
+        done = bus.busctl("topic", "compact", "t", check=False)
+        assert done.returncode == 1 and "in part" in done.stdout, done
+        assert re.search(r"t-0: segment 0{20}\.log stays as it is: .+", done.stderr), done
+        assert first.read_bytes() == before
         assert bus.stop() == 0
 
 

@@ -240,6 +240,19 @@ def future():
     assert committed("clocker")[("ahead", 0)] == 1
 
 
+def hostile_names():
+    """What members call themselves is shown, and cannot command a terminal."""
+    create("loud")
+    one = groups_wire.Member(bus, "e\x1b[2Jvil\n", "loud", "loud", LONG_SESSION_MS)
+    one.start_join()
+    assert one.read_join()[0] == 0
+    done = bus.busctl("group", "reset", "loud", "--to", "end", check=False)
+    fails(done, 1, "e\\x1b[2Jvil\\n", "1 member")
+    text = bus.busctl("group", "describe", "-m", "loud").stdout
+    assert "\x1b" not in done.stderr + text and "e\\x1b[2Jvil\\n" in text, (done, text)
+    leaves(one)
+
+
 def live():
     """Members commit for themselves, so nobody else may."""
     create("busy")
@@ -377,6 +390,7 @@ with bus:
         ("group reset to what is no more", below_log_start),
         ("group reset --to time, and to times to come", future),
         ("a group with members is left alone", live),
+        ("names that command terminals", hostile_names),
         ("group delete and delete-offsets", deleted),
         ("offsets go with their topic", topic_gone),
         ("a reset survives a crash of busd", survives),

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "busctl/group.h"
 
-#include <stdio.h>
+#include "base/buf.h"
+#include "busctl/text.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEMBERS_NAMED = 4 }; /* in an error */
+/* In an error. */
+enum { MEMBERS_NAMED = 4, NAME_BYTES_MAX = 150 };
 
 /* ---- the rows ------------------------------------------------------------------------------- */
 
@@ -136,23 +139,42 @@ group_view_find(const struct group_view *view, const char *topic, int32_t partit
 
 /* ---- members in the way --------------------------------------------------------------------- */
 
+/** Adds what the members are called by; their names came from them, and a terminal obeys bytes. */
+static size_t
+put_names(struct buf *names, const struct bus_groups *groups)
+{
+    struct bus_member_state member;
+    size_t count = 0;
+    for (; count < MEMBERS_NAMED && bus_groups_member(groups, 0, count, &member) == 0; count++) {
+        buf_put(names, ", ", count > 0 ? 2 : 0);
+        buf_put(names, member.member_id, strnlen(member.member_id, NAME_BYTES_MAX));
+        buf_put(names, " (client ", 9);
+        buf_put(names, member.client_id, strnlen(member.client_id, NAME_BYTES_MAX));
+        buf_put(names, " at ", 4);
+        buf_put(names, member.host, strnlen(member.host, NAME_BYTES_MAX));
+        buf_put(names, ")", 1);
+    }
+    return count;
+}
+
 int
 group_fail_live(struct ctl *ctl, const struct bus_groups *groups, const char *then)
 {
     struct bus_group_state state;
-    struct bus_member_state member;
-    char names[1024] = "";
-    size_t used = 0;
+    struct buf names;
+    buf_init(&names);
     bus_groups_get(groups, 0, &state);
-    for (size_t i = 0; i < MEMBERS_NAMED && bus_groups_member(groups, 0, i, &member) == 0; i++) {
-        int n = snprintf(names + used, sizeof names - used, "%s%.150s (client %.60s at %.60s)",
-            i ? ", " : "", member.member_id, member.client_id, member.host);
-        used += n > 0 && (size_t)n < sizeof names - used ? (size_t)n : 0;
-    }
-    return ctl_fail(ctl, "group %s has %d member%s: %s%s: stop %s, then %s", state.group,
-        state.members, state.members == 1 ? "" : "s", names,
-        state.members > MEMBERS_NAMED ? " and others" : "", state.members == 1 ? "it" : "them",
-        then);
+    size_t named = put_names(&names, groups);
+    char *visible = buf_failed(&names) ? NULL : text_visible(names.data, names.length);
+    buf_fini(&names);
+    if (!visible)
+        return ctl_no_memory(ctl);
+    bool one = state.members == 1;
+    int code = ctl_fail(ctl, "group %s has %d member%s: %s%s: stop %s, then %s", state.group,
+        state.members, one ? "" : "s", visible, (size_t)state.members > named ? " and others" : "",
+        one ? "it" : "them", then);
+    free(visible);
+    return code;
 }
 
 int

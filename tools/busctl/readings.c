@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "busctl/consume.h"
 
+#include "base/clock.h"
 #include "busctl/places.h"
+#include "busctl/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +80,17 @@ fill(struct ctl *ctl, struct bus *bus, struct readings *readings, const bool *wa
     return CTL_OK;
 }
 
+/** A time to come is no mistake, but seldom what was meant. */
+static void
+note_future(const struct ctl *ctl, const struct start *from)
+{
+    char time[TEXT_TIME_BYTES];
+    if (from->kind != START_TIME || from->value <= clock_wall_ms())
+        return;
+    text_time(from->value, time);
+    ctl_note(ctl, "%s is in the future: where no record is that young, the end is the start", time);
+}
+
 int
 readings_init(struct ctl *ctl, struct bus *bus, struct readings *readings, const char *list,
     const struct range *range)
@@ -92,6 +105,8 @@ readings_init(struct ctl *ctl, struct bus *bus, struct readings *readings, const
     if (!wanted)
         return ctl_no_memory(ctl);
     int code = places_parse_list(ctl, "-p ", list, wanted, partitions);
+    if (code == CTL_OK)
+        note_future(ctl, &range->from);
     if (code == CTL_OK)
         code = fill(ctl, bus, readings, wanted, partitions, range);
     free(wanted);

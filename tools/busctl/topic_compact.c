@@ -80,7 +80,7 @@ outcome(const struct bus_compaction *before, const struct bus_compaction *now)
     if (now->phase != BUS_COMPACTION_IDLE)
         return "asked";
     if (now->failure && now->ended_ms != before->ended_ms)
-        return "failed";
+        return now->runs != before->runs ? "in part" : "failed";
     return now->runs != before->runs ? "compacted" : "nothing to do";
 }
 
@@ -98,7 +98,7 @@ put_row(struct ctl *ctl, const char *topic, const struct bus_compaction *before,
     out_integer(ctl->out, "bytes_before", ended ? now->bytes_before : 0);
     out_integer(ctl->out, "bytes_after", ended ? now->bytes_after : 0);
     out_end(ctl->out);
-    if (result[0] == 'f')
+    if (now->failure && now->ended_ms != before->ended_ms)
         return ctl_fail(ctl, "%s-%d: %s", topic, now->partition, now->failure);
     return CTL_OK;
 }
