@@ -176,6 +176,23 @@ tell_storage(const struct api_request *r)
     trace(TRACE_ERROR, "%s of %s: %s", r->info->name, r->peer->name, err_text());
 }
 
+void
+peer_tell_bad_data(const struct api_request *r)
+{
+    struct api *api = r->api;
+    int64_t now_ms = request_now_ms(r);
+    if (now_ms - api->told_bad_data_ms < TELL_EVERY_MS) {
+        api->bad_data_untold++;
+        return;
+    }
+    if (api->bad_data_untold > 0)
+        trace(TRACE_NOTICE, "%lld more refusals of bad data were not told",
+            (long long)api->bad_data_untold);
+    api->bad_data_untold = 0;
+    api->told_bad_data_ms = now_ms;
+    trace(TRACE_NOTICE, "%s of %s refused: %s", r->info->name, r->peer->name, err_text());
+}
+
 int16_t
 peer_error(const struct api_request *r, int rc)
 {

@@ -58,6 +58,12 @@ int32_t peer_group_operations(const struct api_request *r, const char *group);
  */
 int16_t peer_error(const struct api_request *r, int rc);
 
+/**
+ * A line in the trace about bytes that no sound client sends; err_text() says what is wrong with
+ * them. At most one a second, so that nobody can flood the trace; the others are counted.
+ */
+void peer_tell_bad_data(const struct api_request *r);
+
 /** The topic of a name; NULL with the error text set when there is none. Borrowed. */
 struct cluster_topic *peer_topic(const struct api_request *r, const char *name);
 

@@ -40,10 +40,29 @@ struct produce {
     bool failed;
 };
 
+/** A program that sends such bytes is broken, or hostile: whoever runs busd should know. */
+static bool
+is_bad_data(int rc)
+{
+    switch (-rc) {
+    case BUS_ERR_CORRUPT_MESSAGE:
+    case BUS_ERR_INVALID_RECORD:
+    case BUS_ERR_MESSAGE_TOO_LARGE:
+    case BUS_ERR_RECORD_LIST_TOO_LARGE:
+    case BUS_ERR_UNSUPPORTED_CODEC:
+    case BUS_ERR_UNSUPPORTED_COMPRESSION_TYPE:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void
 fail(struct api_request *r, struct produce_part *part, int rc)
 {
     struct produce *p = r->state;
+    if (is_bad_data(rc))
+        peer_tell_bad_data(r);
     part->step = PART_DONE;
     part->out->error_code = peer_error(r, rc);
     part->out->error_message = request_error_text(r);
@@ -97,7 +116,8 @@ check_part(struct api_request *r, const struct cluster_topic *topic, struct prod
     if (rc == 0)
         rc = peer_log(r, topic, part->out->index, &log);
     if (rc == 0)
-        rc = produce_check(r, topic, &part->records, &header, part->out);
+        rc = err_prefix(produce_check(r, topic, &part->records, &header, part->out),
+            "topic %s partition %d", topic->name, part->out->index);
     if (rc < 0)
         return rc;
     part->topic_id = topic->id;

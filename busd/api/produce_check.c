@@ -20,6 +20,8 @@ read_one_batch(const struct bytes *records, struct batch_header *header)
     int rc = batch_header_read(records->data, size, header);
     if (rc < 0)
         return rc;
+    if (rc == BATCH_END)
+        return err_set(BUS_ERR_CORRUPT_MESSAGE, "the record batch tells a length of 0");
     if (rc != BATCH_OK || batch_bytes(header) != size)
         return err_set(BUS_ERR_INVALID_RECORD,
             "a request must have exactly one whole record batch per partition");
@@ -33,12 +35,11 @@ check_size(const struct cluster_topic *topic, size_t size)
     int64_t segment_max = settings_int(&topic->settings, TOPIC_SEGMENT_BYTES);
     if ((int64_t)size > batch_max)
         return err_set(BUS_ERR_MESSAGE_TOO_LARGE,
-            "a batch of %zu bytes is larger than max.message.bytes=%lld of topic %s", size,
-            (long long)batch_max, topic->name);
+            "a batch of %zu bytes is larger than max.message.bytes=%lld", size,
+            (long long)batch_max);
     if ((int64_t)size > segment_max)
         return err_set(BUS_ERR_RECORD_LIST_TOO_LARGE,
-            "a batch of %zu bytes is larger than segment.bytes=%lld of topic %s", size,
-            (long long)segment_max, topic->name);
+            "a batch of %zu bytes is larger than segment.bytes=%lld", size, (long long)segment_max);
     return 0;
 }
 
@@ -132,20 +133,36 @@ note_fault(struct api_request *r, struct produce_response_topic_partition *out, 
     return 0;
 }
 
+/**
+ * A few bytes may decompress to gigabytes: so much is not held for a check, nor by any reader. What
+ * would be no larger than an uncompressed batch of this topic is always taken.
+ */
+static size_t
+decompressed_max(const struct cluster_topic *topic)
+{
+    size_t batch_max = (size_t)settings_int(&topic->settings, TOPIC_MAX_MESSAGE_BYTES);
+    return batch_max > PRODUCE_DECOMPRESSED_BYTES_MAX / PRODUCE_DECOMPRESSED_TIMES
+               ? batch_max * PRODUCE_DECOMPRESSED_TIMES
+               : PRODUCE_DECOMPRESSED_BYTES_MAX;
+}
+
 static int
-check_records(struct api_request *r, const struct record_rules *rules, const struct bytes *records,
+check_records(struct api_request *r, const struct cluster_topic *topic, const struct bytes *records,
     const struct batch_header *header, struct produce_response_topic_partition *out)
 {
+    const struct record_rules rules = rules_of(r, topic);
     struct batch_iter it;
     struct buf scratch;
     struct record record;
     int failure = 0;
+    if (!has_rules(&rules))
+        return 0;
     buf_init(&scratch);
     int rc = batch_iter_init(
-        &it, records->data, (size_t)records->len, header, &scratch, PRODUCE_DECOMPRESSED_BYTES_MAX);
+        &it, records->data, (size_t)records->len, header, &scratch, decompressed_max(topic));
     while (rc == 0 && (rc = batch_iter_next(&it, &record)) > 0) {
         int code;
-        const char *fault = fault_of(rules, &record, &code);
+        const char *fault = fault_of(&rules, &record, &code);
         rc = 0;
         if (fault && failure == 0)
             failure = err_set((enum bus_err)code, "record %lld of the batch: %s",
@@ -158,12 +175,13 @@ check_records(struct api_request *r, const struct record_rules *rules, const str
 }
 
 static int
-verify(const struct bytes *records, const struct batch_header *header)
+verify(const struct cluster_topic *topic, const struct bytes *records,
+    const struct batch_header *header)
 {
     struct buf scratch;
     buf_init(&scratch);
     int rc = batch_verify(records->data, (size_t)records->len, header, &scratch,
-        PRODUCE_DECOMPRESSED_BYTES_MAX, BATCH_VERIFY_PRODUCE);
+        decompressed_max(topic), BATCH_VERIFY_PRODUCE);
     buf_fini(&scratch);
     return rc;
 }
@@ -178,9 +196,6 @@ produce_check(struct api_request *r, const struct cluster_topic *topic, const st
     if (rc == 0)
         rc = check_attributes(r, header);
     if (rc == 0)
-        rc = verify(records, header);
-    struct record_rules rules = rules_of(r, topic);
-    if (rc == 0 && has_rules(&rules))
-        rc = check_records(r, &rules, records, header, out);
-    return rc;
+        rc = verify(topic, records, header);
+    return rc == 0 ? check_records(r, topic, records, header, out) : rc;
 }

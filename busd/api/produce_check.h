@@ -8,8 +8,9 @@
 #include "record/batch.h"
 
 enum {
-    PRODUCE_ERRORS_MAX = 100,                 /* records named in RecordErrors */
-    PRODUCE_DECOMPRESSED_BYTES_MAX = 1 << 28, /* of one batch */
+    PRODUCE_ERRORS_MAX = 100,                  /* records named in RecordErrors */
+    PRODUCE_DECOMPRESSED_BYTES_MAX = 64 << 20, /* of one batch, unless max.message.bytes is large */
+    PRODUCE_DECOMPRESSED_TIMES = 4,            /* as max.message.bytes, then */
 };
 
 /**

@@ -39,6 +39,8 @@ struct api {
     uint64_t reviews;          /* how many there were */
     int64_t review_ms;         /* when to look again whether they may still; -1: no need */
     int64_t told_storage_ms;   /* when a failure of the storage was traced last */
+    int64_t told_bad_data_ms;  /* when bytes that were refused were */
+    int64_t bad_data_untold;   /* refusals since then that were not */
     bool ticking;              /* inside api_tick() */
 };
 

@@ -28,8 +28,8 @@ enum {
  *
  * Returns 0, -BUS_ERR_CORRUPT_MESSAGE, -BUS_ERR_INVALID_RECORD (a rule of PRODUCE or KEYS is
  * broken), -BUS_ERR_INVALID_TIMESTAMP (a timestamp above max_timestamp, with PRODUCE),
- * -BUS_ERR_UNSUPPORTED_CODEC or -BUS_ERR_NO_MEMORY. The text names the index of the record. Thread:
- * any. Blocks: no.
+ * -BUS_ERR_MESSAGE_TOO_LARGE (it decompresses to more than the bound), -BUS_ERR_UNSUPPORTED_CODEC
+ * or -BUS_ERR_NO_MEMORY. The text names the index of the record. Thread: any. Blocks: no.
  */
 int batch_verify(const void *p, size_t bytes, const struct batch_header *h, struct buf *scratch,
     size_t decompressed_max, unsigned flags);

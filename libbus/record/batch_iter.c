@@ -32,6 +32,8 @@ begin_records(struct batch_iter *it, const uint8_t *records, size_t records_byte
         return err_set(BUS_ERR_UNSUPPORTED_CODEC, "batch: compressed with %s where it may not be",
             codec_name(batch_codec(h)));
     int rc = decompress(batch_codec(h), records, records_bytes, decompressed_max, scratch);
+    if (rc == -BUS_ERR_MESSAGE_TOO_LARGE)
+        rc = -BUS_ERR_CORRUPT_MESSAGE; /* for a reader it is as good as damaged */
     if (rc < 0)
         return err_prefix(rc, "batch");
     it->at = scratch->data;
@@ -39,11 +41,13 @@ begin_records(struct batch_iter *it, const uint8_t *records, size_t records_byte
     return 0;
 }
 
-int
-batch_iter_init(struct batch_iter *it, const void *batch, size_t bytes,
-    const struct batch_header *h, struct buf *scratch, size_t decompressed_max)
+void
+batch_iter_over(
+    struct batch_iter *it, const struct batch_header *h, const uint8_t *records, size_t bytes)
 {
     *it = (struct batch_iter){
+        .at = records,
+        .end = records + bytes,
         .base_offset = h->base_offset,
         .base_timestamp = h->base_timestamp,
         .append_timestamp = h->max_timestamp,
@@ -53,6 +57,13 @@ batch_iter_init(struct batch_iter *it, const void *batch, size_t bytes,
         .last_delta = h->last_offset_delta,
         .log_append = (h->attributes & BATCH_ATTR_LOG_APPEND) != 0,
     };
+}
+
+int
+batch_iter_init(struct batch_iter *it, const void *batch, size_t bytes,
+    const struct batch_header *h, struct buf *scratch, size_t decompressed_max)
+{
+    batch_iter_over(it, h, NULL, 0);
     int rc =
         bytes < BATCH_HEADER_BYTES
             ? err_set(BUS_ERR_CORRUPT_MESSAGE, "batch: %zu bytes are less than a header", bytes)

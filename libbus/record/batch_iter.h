@@ -51,6 +51,13 @@ struct batch_iter {
 int batch_iter_init(struct batch_iter *it, const void *batch, size_t bytes,
     const struct batch_header *h, struct buf *scratch, size_t decompressed_max);
 
+/**
+ * The same over records that are decompressed already, `bytes` of them. Borrows all. Thread: any.
+ * Blocks: no.
+ */
+void batch_iter_over(
+    struct batch_iter *it, const struct batch_header *h, const uint8_t *records, size_t bytes);
+
 /** Ends the iteration and sets the text: the next record, or what follows the last, is malformed.
  */
 void batch_iter_corrupt(struct batch_iter *it);

@@ -137,8 +137,7 @@ codec_decompress(int codec, const void *bytes, size_t n, size_t limit_bytes, str
     if (impl)
         rc = impl->decompress(bytes, n, limit_bytes, out);
     else
-        rc = n > limit_bytes ? codec_corrupt("none", "the records exceed the limit")
-                             : copy(bytes, n, out);
+        rc = n > limit_bytes ? codec_too_large(limit_bytes) : copy(bytes, n, out);
     if (rc < 0)
         out->length = start;
     return rc;
@@ -155,8 +154,14 @@ codec_sink_check(const struct codec_sink *sink)
 {
     if (sink->out->length - sink->start <= sink->limit_bytes)
         return 0;
-    return err_set(BUS_ERR_CORRUPT_MESSAGE, "the records decompress to more than %zu bytes",
-        sink->limit_bytes);
+    return codec_too_large(sink->limit_bytes);
+}
+
+int
+codec_too_large(size_t limit_bytes)
+{
+    return err_set(BUS_ERR_MESSAGE_TOO_LARGE,
+        "the records decompress to more than %zu bytes: send smaller batches", limit_bytes);
 }
 
 int

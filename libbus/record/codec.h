@@ -52,9 +52,9 @@ int codec_compress(int codec, int level, const void *bytes, size_t n, struct buf
 
 /**
  * Appends the original of `n` compressed bytes to `out`, `limit_bytes` at most.
- * -BUS_ERR_CORRUPT_MESSAGE when it would be longer or the input is damaged,
- * -BUS_ERR_UNSUPPORTED_CODEC, -BUS_ERR_NO_MEMORY; `out` then has its old length. Borrows `bytes`,
- * which may not change during the call. Thread: any, one at a time per `out`. Blocks: no.
+ * -BUS_ERR_MESSAGE_TOO_LARGE when it would be longer, -BUS_ERR_CORRUPT_MESSAGE when the input is
+ * damaged, -BUS_ERR_UNSUPPORTED_CODEC, -BUS_ERR_NO_MEMORY; `out` then has its old length. Borrows
+ * `bytes`, which may not change during the call. Thread: any, one at a time per `out`. Blocks: no.
  */
 int codec_decompress(int codec, const void *bytes, size_t n, size_t limit_bytes, struct buf *out);
 

@@ -37,13 +37,16 @@ struct codec_sink {
 
 /**
  * Makes room behind the end of the sink and tells how much of it to use: at least a byte, so that
- * a decoder can show that the limit is exceeded. Returns 0, -BUS_ERR_CORRUPT_MESSAGE when it was,
+ * a decoder can show that the limit is exceeded. Returns 0, -BUS_ERR_MESSAGE_TOO_LARGE when it was,
  * or -BUS_ERR_NO_MEMORY.
  */
 int codec_sink_room(struct codec_sink *sink, size_t *room);
 
-/** -BUS_ERR_CORRUPT_MESSAGE when more than the limit came out, else 0. */
+/** -BUS_ERR_MESSAGE_TOO_LARGE when more than the limit came out, else 0. */
 int codec_sink_check(const struct codec_sink *sink);
+
+/** Sets the text and returns -BUS_ERR_MESSAGE_TOO_LARGE. */
+int codec_too_large(size_t limit_bytes);
 
 /** Sets "CODEC: WHY" and returns -BUS_ERR_CORRUPT_MESSAGE. */
 int codec_corrupt(const char *codec, const char *why);

@@ -68,7 +68,7 @@ decompress_block(const char *bytes, size_t n, struct codec_sink *sink)
         return codec_corrupt("snappy", "a block has no valid length");
     size_t done = sink->out->length - sink->start;
     if (size > sink->limit_bytes - done)
-        return codec_corrupt("snappy", "the records exceed the limit");
+        return codec_too_large(sink->limit_bytes);
     if (buf_reserve(sink->out, size + 1) < 0)
         return err_no_memory();
     char *to = (char *)sink->out->data + sink->out->length;

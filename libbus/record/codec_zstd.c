@@ -6,6 +6,8 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+enum { KEPT_BYTES_MAX = 16 << 20 }; /* by a context between two batches */
+
 /* Making a context costs far more than a small batch does. */
 static _Thread_local ZSTD_CCtx *compressor;
 static _Thread_local ZSTD_DCtx *decompressor;
@@ -74,6 +76,25 @@ decompress_stream(const void *bytes, size_t n, size_t limit_bytes, struct buf *o
     return codec_sink_check(&sink);
 }
 
+/* A frame tells how large a window it wants, up to 128 MiB: so much is not kept for the next one.
+ */
+static void
+drop_large_window(void)
+{
+    if (ZSTD_sizeof_DCtx(decompressor) <= KEPT_BYTES_MAX)
+        return;
+    ZSTD_freeDCtx(decompressor);
+    decompressor = NULL;
+}
+
+static int
+decompress_by_stream(const void *bytes, size_t n, size_t limit_bytes, struct buf *out)
+{
+    int rc = decompress_stream(bytes, n, limit_bytes, out);
+    drop_large_window();
+    return rc;
+}
+
 static int
 zstd_decompress(const void *bytes, size_t n, size_t limit_bytes, struct buf *out)
 {
@@ -88,9 +109,9 @@ zstd_decompress(const void *bytes, size_t n, size_t limit_bytes, struct buf *out
     if (size == ZSTD_CONTENTSIZE_ERROR)
         return codec_corrupt("zstd", "not a frame");
     if (size == ZSTD_CONTENTSIZE_UNKNOWN || ZSTD_findFrameCompressedSize(bytes, n) != n)
-        return decompress_stream(bytes, n, limit_bytes, out);
+        return decompress_by_stream(bytes, n, limit_bytes, out);
     if (size > limit_bytes)
-        return codec_corrupt("zstd", "the records exceed the limit");
+        return codec_too_large(limit_bytes);
     return decompress_known(bytes, n, (size_t)size, out);
 }
 
