@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/produce_check.h"
+#include "base/bytes.h"
 #include "base/err.h"
 #include "record/codec.h"
 
@@ -7,16 +8,32 @@ enum { ZSTD_FROM_VERSION = 7 };
 
 /* ---- the batch as a whole ------------------------------------------------------------------- */
 
+/** What may come of a newer client, as opposed to damage. */
+static int
+check_kind(const uint8_t *batch, size_t size)
+{
+    if (size > BATCH_AT_MAGIC && batch[BATCH_AT_MAGIC] != BATCH_MAGIC)
+        return err_set(BUS_ERR_INVALID_RECORD,
+            "the record batch has magic %d; version 2 is the one that is accepted",
+            (int8_t)batch[BATCH_AT_MAGIC]);
+    if (size < BATCH_HEADER_BYTES)
+        return 0;
+    int codec = bytes_get_u16(batch + BATCH_AT_ATTRIBUTES) & BATCH_ATTR_CODEC;
+    if (codec >= CODEC_COUNT)
+        return err_set(BUS_ERR_UNSUPPORTED_COMPRESSION_TYPE,
+            "the record batch is compressed with codec %d, which is unknown", codec);
+    return 0;
+}
+
 static int
 read_one_batch(const struct bytes *records, struct batch_header *header)
 {
     if (records->len <= 0)
         return err_set(BUS_ERR_INVALID_RECORD, "the request has no record batch");
     size_t size = (size_t)records->len;
-    if (size > BATCH_AT_MAGIC && records->data[BATCH_AT_MAGIC] != BATCH_MAGIC)
-        return err_set(BUS_ERR_INVALID_RECORD,
-            "the record batch has magic %d; version 2 is the one that is accepted",
-            (int8_t)records->data[BATCH_AT_MAGIC]);
+    int kind = check_kind(records->data, size);
+    if (kind < 0)
+        return kind;
     int rc = batch_header_read(records->data, size, header);
     if (rc < 0)
         return rc;
