@@ -241,12 +241,13 @@ def closed_partitions():
     """What nobody uses ages as well."""
     feed = Feed()
     with harness.Bus(settings=SETTINGS) as bus:
-        bus.start()
+        bus.start("--set", "log.retention.check.interval.ms=3600000")
         bus.busctl("topic", "create", "t")
         send(bus, feed, 15000)
         bus.busctl("topic", "alter", "t", "-c", "retention.ms=1")
         assert bus.stop() == 0
         folder = bus.partition_folder("t")
+        assert len(list(folder.glob("0*.log"))) > 1
         bus.start()
         bus.busd.line("retention removed")
         assert len(list(folder.glob("0*.log"))) == 1

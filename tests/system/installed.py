@@ -131,8 +131,9 @@ def outside(compiler, standard, language):
 
 def in_cxx():
     compiler = next(filter(shutil.which, ("c++", "g++", "clang++")), None)
-    if compiler:
-        outside([compiler], "c++11", "c++")
+    if not compiler:
+        raise tap.Skip("no compiler for C++")
+    outside([compiler], "c++11", "c++")
 
 
 def uninstalled():

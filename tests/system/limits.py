@@ -55,7 +55,7 @@ def shared(function):
 def not_allowed(bus):
     """Who may do what is decided per topic by the user that the kernel names."""
     if os.geteuid() != 0:
-        return
+        raise tap.Skip("only root can be two users")
     bus.busctl("topic", "create", "closed", "-c", "access.read=self", "-c", "access.write=self")
     os.chmod(bus.folder, 0o755)
     stranger = [bus.program("busctl"), "--socket", bus.socket]

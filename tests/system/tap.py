@@ -20,12 +20,23 @@ def case(name, passed, detail=None):
         print(f"# {detail}", flush=True)
 
 
+class Skip(Exception):
+    """Raised in a case that cannot be had here, with the reason."""
+
+
+def skip(name, why):
+    """Tells a case that cannot be had here."""
+    print(f"ok - {name} # SKIP {why}", flush=True)
+
+
 def run(name, function, *arguments):
-    """A case that passes when the function returns; an exception is its failure."""
+    """A case that passes when the function returns; an exception but Skip is its failure."""
     if len(sys.argv) > 1 and not re.search(sys.argv[1], name):
         return
     try:
         function(*arguments)
+    except Skip as why:
+        skip(name, why)
     except Exception:  # a failed test must not keep the others from running
         case(name, False, traceback.format_exc().replace("\n", "\n# "))
     else:
