@@ -206,8 +206,10 @@ log_service(struct log *log, bool *more)
     if (failed && !log->service_failed)
         trace(TRACE_ERROR, "%s-%" PRId32 ": %s", log->topic, log->options.partition, err_text());
     log->service_failed = failed;
-    /* Relaxed: for the next pass, which finds the work under the locks. */
+    /* Relaxed: for the next pass, which finds the work under the locks. Whoever waited comes back
+     * to a free lock now; or never, since he has found the room that this pass made. */
     atomic_store_explicit(&log->unfinished, *more, memory_order_relaxed);
+    atomic_store_explicit(&log->awaited, false, memory_order_relaxed);
     pthread_mutex_unlock(&log->service);
     return rc;
 }

@@ -136,7 +136,17 @@ class World:
         for topic in [*topics, "stamped"]:
             for partition, records in told(bus, topic).items():
                 self.told[topic, partition] = records
+        harness.until(self.indexed, "the indexes of closed segments", detail=bus.busd.tail)
         assert bus.stop() == 0, bus.busd.tail()
+
+    def indexed(self):
+        """Whether busd has got round to each closed segment; how well is looked at later."""
+        for folder in (self.bus.data / "topics").iterdir():
+            for path in sorted(folder.glob("0*.log"))[:-1]:
+                index = path.with_suffix(".index")
+                if not index.exists() or index.stat().st_size == 0:
+                    return False
+        return True
 
     def fill_lines(self):
         """As a user does it: keys before a colon, a line without one, an empty value for null."""

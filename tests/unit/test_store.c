@@ -304,6 +304,24 @@ test_keeper_at_work(void)
     fixture_fini(&fixture);
 }
 
+/* Somebody finds the keeper at work, and does not come back: the keeper's next pass ended the wait.
+ * What it put off for him is done all the same. */
+static void
+test_nobody_comes_back(void)
+{
+    struct store_fixture fixture;
+    fixture_init(&fixture);
+    CU_ASSERT_EQUAL_FATAL(fixture_open(&fixture), 0);
+    for (int n = 0; n < 3; n++)
+        CU_ASSERT(fixture_append(&fixture, 1, 20000, 1) >= 0);
+    CU_ASSERT_EQUAL(pthread_mutex_lock(&fixture.log->service), 0);
+    CU_ASSERT_EQUAL(log_try_room(fixture.log), LOG_ROOM_BUSY);
+    CU_ASSERT_EQUAL(pthread_mutex_unlock(&fixture.log->service), 0);
+    fixture_serve(&fixture);
+    CU_ASSERT(fixture_size(&fixture, "00000000000000000000.index") > 0);
+    fixture_fini(&fixture);
+}
+
 static const struct unit_case cases[] = {
     {"a memory folder of somebody else is not entered", test_memory_folder_of_others},
     {"an object of somebody else is not used", test_objects_of_others},
@@ -314,6 +332,7 @@ static const struct unit_case cases[] = {
     {"what was set aside is not overwritten", test_set_aside_twice},
     {"a segment that was never used is not set aside", test_nothing_to_set_aside},
     {"nobody waits for the keeper", test_keeper_at_work},
+    {"who does not come back stops nothing", test_nobody_comes_back},
     {NULL, NULL},
 };
 
