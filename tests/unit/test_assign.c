@@ -285,6 +285,66 @@ test_subscription_bytes(void)
     buf_fini(&out);
 }
 
+/* Kafka's StickyAssignor: the previous assignment by topics, and the generation behind it. */
+static void
+test_sticky_bytes(void)
+{
+    static const uint8_t expected[] = {0, 3, 0, 0, 0, 2, 0, 1, 'a', 0, 1, 'b', 0, 0, 0, 34, 0, 0, 0,
+        2, 0, 1, 'a', 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 1, 'b', 0, 0, 0, 1, 0, 0, 0, 1, 0, 0,
+        0, 7, 0, 0, 0, 0, 0, 0, 0, 7, 0xff, 0xff};
+    static const uint8_t nothing[] = {0, 3, 0, 0, 0, 1, 0, 1, 'a', 0xff, 0xff, 0xff, 0xff, 0, 0, 0,
+        0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    static struct assign_partition had[] = {{"b", 1}, {"a", 3}, {"a", 0}};
+    static const char *const topics[] = {"a", "b"};
+    struct assign_list owned = {had, 3}, none = {NULL, 0};
+    struct buf out;
+    buf_init(&out);
+    CU_ASSERT_EQUAL(assign_put_subscription(ASSIGN_STICKY, topics, 2, &owned, 7, &out), 0);
+    CU_ASSERT_EQUAL_FATAL(out.length, sizeof expected);
+    CU_ASSERT_EQUAL(memcmp(out.data, expected, sizeof expected), 0);
+    buf_clear(&out);
+    for (int strategy = ASSIGN_RANGE; strategy <= ASSIGN_STICKY; strategy++) {
+        buf_clear(&out);
+        CU_ASSERT_EQUAL(
+            assign_put_subscription((enum assign_strategy)strategy, topics, 1, &none, -1, &out), 0);
+        CU_ASSERT_EQUAL_FATAL(out.length, sizeof nothing);
+        CU_ASSERT_EQUAL(memcmp(out.data, nothing, sizeof nothing), 0);
+    }
+    buf_fini(&out);
+}
+
+/* What Kafka's members of all versions write. */
+static void
+test_versions_read(void)
+{
+    static const uint8_t v1[] = {0, 1, 0, 0, 0, 1, 0, 1, 't', 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0,
+        1, 't', 0, 0, 0, 1, 0, 0, 0, 2};
+    static const uint8_t v2[] = {0, 2, 0, 0, 0, 1, 0, 1, 't', 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 't', 0,
+        0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 6};
+    static const uint8_t v3[] = {0, 3, 0, 0, 0, 1, 0, 1, 't', 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 't', 0,
+        0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 6, 0, 2, 'e', 'u'};
+    static const uint8_t sticky_v0[] = {
+        0, 0, 0, 0, 0, 1, 0, 1, 't', 0, 0, 0, 15, 0, 0, 0, 1, 0, 1, 't', 0, 0, 0, 1, 0, 0, 0, 2};
+    static const struct {
+        const uint8_t *bytes;
+        size_t size;
+        enum assign_strategy strategy;
+        int32_t generation;
+    } rows[] = {{v1, sizeof v1, ASSIGN_COOPERATIVE, -1}, {v2, sizeof v2, ASSIGN_COOPERATIVE, 6},
+        {v3, sizeof v3, ASSIGN_COOPERATIVE, 6}, {sticky_v0, sizeof sticky_v0, ASSIGN_STICKY, -1}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct assign_member member = {0};
+        struct arena arena;
+        arena_init(&arena, 1 << 16);
+        struct bytes data = {rows[i].bytes, (int32_t)rows[i].size};
+        CU_ASSERT_EQUAL(assign_get_subscription(rows[i].strategy, data, &arena, &member), 0);
+        CU_ASSERT_EQUAL_FATAL(member.owned.count, 1);
+        CU_ASSERT_TRUE(assign_has(&member.owned, "t", 2));
+        CU_ASSERT_EQUAL(member.generation, rows[i].generation);
+        arena_fini(&arena);
+    }
+}
+
 static void
 test_subscription_read(void)
 {
@@ -360,6 +420,8 @@ static const struct unit_case cases[] = {
     {"static members come first", test_static_first},
     {"each partition is one member's, whatever the group", test_random},
     {"a subscription has Kafka's bytes", test_subscription_bytes},
+    {"sticky's user data has Kafka's bytes", test_sticky_bytes},
+    {"subscriptions of all versions", test_versions_read},
     {"old and cut subscriptions", test_subscription_read},
     {"a share has Kafka's bytes", test_share_bytes},
     {"the names of strategies", test_names},
