@@ -12,6 +12,7 @@
 #include <bus/bus.h>
 
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@ enum {
     MEMBERS = 6,
     RECORDS = 100,
     POLL_MS = 1000,
-    LOOK_US = 100,
+    LOOK_NS = 100000,
     PATIENCE_S = 120
 };
 
@@ -169,13 +170,14 @@ readers(void)
 static void
 watch(const char *event, int members, int64_t from_us)
 {
+    static const struct timespec pause = {.tv_nsec = LOOK_NS};
     int64_t idle_us[PARTITIONS] = {0}, last_us = from_us, at_us = from_us;
     while (!is_balanced(members)) {
         if (at_us - from_us > PATIENCE_S * INT64_C(1000000)) {
             fprintf(stderr, "bench_groups: %s: no balance\n", event);
             exit(1);
         }
-        usleep(LOOK_US);
+        ppoll(NULL, 0, &pause, NULL);
         at_us = now_us();
         for (int p = 0; p < PARTITIONS; p++)
             if (!(readers() & 1 << p))
