@@ -159,6 +159,31 @@ void bus_compactions_free(struct bus_compactions **compactions);
 int bus_compactions_get(
     const struct bus_compactions *compactions, size_t index, struct bus_compaction *compaction);
 
+/** What the logs of partitions occupy, a snapshot. */
+struct bus_sizes;
+
+/** A partition of it; the name is borrowed from the snapshot. */
+struct bus_size {
+    const char *topic;
+    int32_t partition;
+    int64_t bytes; /* of its records, without what is reserved ahead of them */
+};
+
+/**
+ * Fetches the sizes of all partitions that the caller may see; what busd cannot open is left out.
+ * The caller frees the result.
+ */
+int bus_sizes_fetch(struct bus *bus, struct bus_sizes **sizes);
+
+/** Frees a snapshot; its strings go with it. Thread: owner. */
+void bus_sizes_free(struct bus_sizes **sizes);
+
+/** Row number `index`, topic after topic; -BUS_ERR_INVALID_ARGUMENT behind the last. */
+int bus_sizes_get(const struct bus_sizes *sizes, size_t index, struct bus_size *size);
+
+/** The disk below the data folder: its size, and what busd may still fill of it; -1 unknown. */
+void bus_sizes_disk(const struct bus_sizes *sizes, int64_t *total_bytes, int64_t *usable_bytes);
+
 /** How busd is. */
 struct bus_status {
     char version[32];
@@ -169,7 +194,8 @@ struct bus_status {
     int32_t partitions;
     int32_t open_partitions;
     int32_t connections;
-    char listeners[512]; /* where Kafka clients are served: "127.0.0.1:9092"; "" nowhere */
+    int64_t memory_bytes; /* busd's own, without the logs that it maps; -1 unknown */
+    char listeners[512];  /* where Kafka clients are served: "127.0.0.1:9092"; "" nowhere */
 };
 
 /** Asks busd. In C++ say `struct bus_status`, since the function has the same name. */

@@ -139,7 +139,8 @@ bus_status(struct bus *bus, struct bus_status *status)
         .uptime_ms = answer->uptime_ms,
         .partitions = answer->partitions,
         .open_partitions = answer->open_partitions,
-        .connections = answer->connections};
+        .connections = answer->connections,
+        .memory_bytes = answer->memory_bytes};
     copy_text(status->version, sizeof status->version, answer->version);
     copy_text(status->data_folder, sizeof status->data_folder, answer->data_folder);
     copy_text(status->cluster_id, sizeof status->cluster_id, answer->cluster_id);

@@ -672,8 +672,9 @@ def config():
 def status():
     row = bus.json("status")[0]
     keys = ["version", "data_folder", "cluster_id", "node_id", "uptime_ms"]
-    keys += ["partitions", "open_partitions", "connections"]
+    keys += ["partitions", "open_partitions", "connections", "listeners", "memory_bytes"]
     assert list(row) == keys and row["data_folder"] == str(bus.data) and row["connections"] == 1, row
+    assert 100_000 < row["memory_bytes"] < 1 << 32, row
     assert str(bus.data) in bus.busctl("status").stdout
 
 
@@ -682,9 +683,11 @@ COMMANDS = [
     ["topic", "list"],
     ["topic", "describe"],
     ["topic", "alter"],
+    ["topic", "compact"],
     ["topic", "delete"],
     ["produce"],
     ["consume"],
+    ["replay"],
     ["log", "dump"],
     ["log", "verify"],
     ["bench", "latency"],
@@ -693,6 +696,7 @@ COMMANDS = [
     ["config", "list"],
     ["config", "explain"],
     ["status"],
+    ["top"],
 ]
 
 

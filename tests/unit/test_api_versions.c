@@ -163,6 +163,7 @@ test_status(void)
     CU_ASSERT_EQUAL(answer->open_partitions, 0);
     CU_ASSERT_EQUAL(answer->connections, WORLD_PEERS);
     CU_ASSERT_STRING_EQUAL(answer->listeners, "127.0.0.1:9092");
+    CU_ASSERT(answer->memory_bytes > 0);
     world_fini(&w);
 }
 

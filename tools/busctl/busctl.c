@@ -144,16 +144,23 @@ open_patiently(const struct bus_config *config, struct bus **bus)
 }
 
 int
+ctl_connect_as(const struct ctl *ctl, struct bus_config *config, struct bus **bus)
+{
+    int rc = ctl->socket ? bus_config_set(config, "socket.path", ctl->socket) : 0;
+    if (rc == 0)
+        rc = open_patiently(config, bus);
+    return rc < 0 ? ctl_fail_bus(ctl, rc, ctl->socket) : CTL_OK;
+}
+
+int
 ctl_connect(const struct ctl *ctl, struct bus **bus)
 {
     struct bus_config *config = bus_config_new();
     if (!config)
         return ctl_no_memory(ctl);
-    int rc = ctl->socket ? bus_config_set(config, "socket.path", ctl->socket) : 0;
-    if (rc == 0)
-        rc = open_patiently(config, bus);
+    int code = ctl_connect_as(ctl, config, bus);
     bus_config_free(&config);
-    return rc < 0 ? ctl_fail_bus(ctl, rc, ctl->socket) : CTL_OK;
+    return code;
 }
 
 bool

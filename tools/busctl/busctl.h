@@ -55,6 +55,9 @@ int ctl_connect(const struct ctl *ctl, struct bus **bus);
 /** Whether somebody sits at a terminal and can be asked, or asked to look first. */
 bool ctl_is_watched(void);
 
+/** As ctl_connect(), with the settings of `config`, which gets --socket. */
+int ctl_connect_as(const struct ctl *ctl, struct bus_config *config, struct bus **bus);
+
 /** Sends what is left in stdout's buffer; a reader that went away is no failure. Exit code. */
 int ctl_flush(const struct ctl *ctl);
 

@@ -43,3 +43,25 @@ number_parse(const char *text, int64_t min, int64_t max, int64_t *number)
     *number = scaled;
     return 0;
 }
+
+/** "12", "0.5", ".5", "12."; strtod() alone would also take hexadecimal, infinity and blanks. */
+static bool
+is_decimal(const char *text)
+{
+    size_t digits = 0, points = 0;
+    for (; isdigit((unsigned char)*text) || *text == '.'; text++)
+        *(*text == '.' ? &points : &digits) += 1;
+    return digits > 0 && points <= 1 && *text == '\0';
+}
+
+int
+decimal_parse(const char *text, double min, double max, double *number)
+{
+    double value = is_decimal(text) ? strtod(text, NULL) : -1;
+    if (value < 0)
+        return err_set(BUS_ERR_INVALID_FORMAT, "'%s' is not a number", text);
+    if (value < min || value > max)
+        return err_set(BUS_ERR_INVALID_FORMAT, "%s is not within %g to %g", text, min, max);
+    *number = value;
+    return 0;
+}

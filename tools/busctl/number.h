@@ -12,4 +12,7 @@
  */
 int number_parse(const char *text, int64_t min, int64_t max, int64_t *number);
 
+/** Reads a number as "10", "0.5" or ".5" from `min` to `max`. Returns as number_parse(). */
+int decimal_parse(const char *text, double min, double max, double *number);
+
 #endif

@@ -2,39 +2,31 @@
 #include "busctl/pace.h"
 
 #include "base/err.h"
+#include "busctl/number.h"
 
-#include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
+
+enum { SPEED_LETTERS = 32 }; /* of a number that makes sense */
 
 /* Waits and moments end here, so that no timestamp, however strange, overflows. */
 #define FAR_MS INT64_C(4000000000000)
 #define NS_PER_MS INT64_C(1000000)
 
-/** "12", "0.5", ".5", "12."; strtod() alone would also take hexadecimal, infinity and blanks. */
-static bool
-is_decimal(const char *text, size_t *length)
-{
-    size_t digits = 0, points = 0;
-    for (*length = 0; isdigit((unsigned char)text[*length]) || text[*length] == '.'; (*length)++)
-        *(text[*length] == '.' ? &points : &digits) += 1;
-    return digits > 0 && points <= 1;
-}
-
 int
 pace_parse(const char *text, double *speed)
 {
-    size_t length;
+    char number[SPEED_LETTERS + 1];
+    size_t length = strlen(text);
     if (strcmp(text, "max") == 0) {
         *speed = 0;
         return 0;
     }
-    if (is_decimal(text, &length) && (!text[length] || strcmp(text + length, "x") == 0)) {
-        double value = strtod(text, NULL);
-        if (value >= PACE_SPEED_MIN && value <= PACE_SPEED_MAX) {
-            *speed = value;
+    length -= length > 0 && text[length - 1] == 'x';
+    if (length <= SPEED_LETTERS) {
+        memcpy(number, text, length);
+        number[length] = '\0';
+        if (decimal_parse(number, PACE_SPEED_MIN, PACE_SPEED_MAX, speed) == 0)
             return 0;
-        }
     }
     return err_set(BUS_ERR_INVALID_FORMAT,
         "'%s' is no speed: write 1 (as it was), 10 (ten times as fast), 0.5, up to 1000000, or max "

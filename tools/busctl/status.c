@@ -20,6 +20,7 @@ print(struct out *out, const struct bus_status *status)
     out_integer(out, "open_partitions", status->open_partitions);
     out_integer(out, "connections", status->connections);
     out_text(out, "listeners", status->listeners);
+    out_offset(out, "memory_bytes", status->memory_bytes);
     out_end(out);
 }
 

@@ -97,6 +97,20 @@ text_time(int64_t time_ms, char text[TEXT_TIME_BYTES])
 }
 
 void
+text_size(double bytes, char text[TEXT_SIZE_BYTES])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    size_t unit = 0;
+    /* What would round to 1024.0 of a unit is 1.0 of the next. */
+    for (; bytes >= 1023.95 && unit + 1 < sizeof units / sizeof units[0]; unit++)
+        bytes /= 1024;
+    if (bytes < 0)
+        snprintf(text, TEXT_SIZE_BYTES, "-");
+    else
+        snprintf(text, TEXT_SIZE_BYTES, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+}
+
+void
 text_span(int64_t span_ms, char text[TEXT_SPAN_BYTES])
 {
     long long seconds = span_ms / 1000, minutes = seconds / 60, hours = minutes / 60;

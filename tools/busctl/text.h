@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TEXT_TIME_BYTES = 48, TEXT_SPAN_BYTES = 32 };
+enum { TEXT_TIME_BYTES = 48, TEXT_SPAN_BYTES = 32, TEXT_SIZE_BYTES = 32 };
 
 /**
  * A copy of the bytes as a line of UTF-8: what is no printable character becomes \n, \t, \r or
@@ -24,6 +24,9 @@ size_t text_utf8_length(const uint8_t *bytes, size_t size);
 
 /** The time as "2026-08-01T14:00:00.000+0200" in the local zone; "-" for -1. */
 void text_time(int64_t time_ms, char text[TEXT_TIME_BYTES]);
+
+/** Bytes as "999 B", "1.5 KiB", "2.0 GiB"; "-" below 0. */
+void text_size(double bytes, char text[TEXT_SIZE_BYTES]);
 
 /** A span as "250 ms", "12.5 s", "4m 05s", "3h 20m" or "12d 4h". */
 void text_span(int64_t span_ms, char text[TEXT_SPAN_BYTES]);
