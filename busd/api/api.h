@@ -94,7 +94,7 @@ struct api_listener {
 struct api_peer {
     const struct api_peer_ops *ops;
     unsigned door;                /* one of API_DOOR_* */
-    uid_t uid;                    /* on the unix door, by SO_PEERCRED; (uid_t)-1 elsewhere */
+    uid_t uid;                    /* as the kernel says; (uid_t)-1: it does not */
     gid_t groups[API_GROUPS_MAX]; /* the peer's own first, then those of SO_PEERGROUPS */
     int group_count;
     pid_t pid;           /* for the trace only; 0 unknown */

@@ -25,7 +25,7 @@ authorize_principal(const struct api *api, struct api_peer *peer)
     char name[API_PRINCIPAL_BYTES - sizeof user_kind + 1];
     if (peer->principal[0])
         return peer->principal;
-    if (peer->door != API_DOOR_UNIX)
+    if (peer->uid == (uid_t)-1)
         snprintf(name, sizeof name, "ANONYMOUS");
     else if (!names->name_of || !names->name_of(names->context, peer->uid, name, sizeof name))
         snprintf(name, sizeof name, "%u", (unsigned)peer->uid);
@@ -63,7 +63,7 @@ is_super_user(const struct api *api, struct api_peer *peer)
 static bool
 is_own(const struct api *api, const struct api_peer *peer)
 {
-    return peer->door == API_DOOR_UNIX && (peer->uid == api->wiring.own_uid || peer->uid == 0);
+    return peer->uid == api->wiring.own_uid || peer->uid == 0;
 }
 
 struct access_peer

@@ -90,7 +90,7 @@ struct connection {
     bool hung_up;             /* it sends nothing more, or is gone */
     bool broken;              /* ends as soon as control is back here */
     bool resuming;            /* in hall.resume */
-    char name[64];
+    char name[80];
 };
 
 struct hall {

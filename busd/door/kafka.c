@@ -5,6 +5,7 @@
 #include "core/listener.h"
 #include "door/address.h"
 #include "door/connection.h"
+#include "door/local_uid.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -70,6 +71,17 @@ tell_listener(struct remote *remote)
     return 0;
 }
 
+/** Whom the kernel vouches for is who he is on the Unix socket, unless he is to say it himself. */
+static void
+recognise(struct connection *c)
+{
+    size_t used = strlen(c->name);
+    if (c->peer.authenticated && local_uid_read(c->stream.fd, &c->peer.uid))
+        snprintf(c->name + used, sizeof c->name - used, ", uid %u", (unsigned)c->peer.uid);
+    else
+        c->peer.uid = (uid_t)-1;
+}
+
 static int
 admit(struct connection *c, uint8_t key[PARTY_KEY_BYTES])
 {
@@ -85,11 +97,10 @@ admit(struct connection *c, uint8_t key[PARTY_KEY_BYTES])
     address_host(&peer, host);
     snprintf(remote->address, sizeof remote->address, "/%s", host);
     address_key(&peer, key);
-    c->peer.uid = (uid_t)-1;
     c->peer.address = remote->address;
     c->peer.listener = &remote->told;
     c->peer.authenticated = !remote->told.sasl;
-    snprintf(c->peer.principal, sizeof c->peer.principal, "User:ANONYMOUS");
+    recognise(c);
     return 0;
 }
 

@@ -108,6 +108,32 @@ def keeps_strangers_out():
         told(bus, "Metadata before authentication")
 
 
+def knows_local_users():
+    """The kernel tells who is at the other end, so a client is who it is on the Unix socket."""
+    with started() as bus:
+        bus.busctl("topic", "create", "closed", "-c", "access.read=self", "-c", "access.write=self")
+        batch = wire.batch([b"one"])
+        with client(bus) as c:
+            assert c.produce("closed", batch) == 0
+            assert b"one" in c.fetch("closed", 0).raw
+            c.send(999, 0, b"")
+            assert c.closed()
+            told(bus, f"{c.name()}, uid {os.geteuid()}")
+        if os.geteuid() != 0:
+            return
+        address = bus.kafka()[0]
+        pid = os.fork()
+        if pid == 0:
+            with contextlib.suppress(BaseException):
+                harness.drop_root()
+                with wire.Client(address) as c:
+                    answer = c.ask(wire.PRODUCE, 3, wire.produce("closed", batch, acks=1))
+                    os._exit(29 if struct.pack(">ih", 0, 29) in answer.raw else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 29
+        assert bus.partitions("closed")[0]["end_offset"] == 1
+
+
 def refuses_nonsense():
     for listeners, word in (
         ("127.0.0.1", "no port"),
@@ -377,6 +403,7 @@ tap.run("it listens on IPv4 and IPv6 and tells its ports", listens)
 tap.run("a port that is taken costs the listener only", port_taken)
 tap.run("an empty list of listeners switches it off", listens_nowhere)
 tap.run("nobody from elsewhere comes in without authentication", keeps_strangers_out)
+tap.run("who comes from this machine is who it is on the Unix socket", knows_local_users)
 tap.run("listeners that make no sense are refused", refuses_nonsense)
 tap.run("clients are told the address that they came in by", advertises)
 tap.run("answers come in the order of the requests", answers_in_order)
