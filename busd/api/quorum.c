@@ -2,6 +2,7 @@
  * DescribeQuorum, UpdateFeatures, UnregisterBroker: the metadata log and its only voter.
  */
 #include "api/peer.h"
+#include "api/placement.h"
 #include "api/table.h"
 #include "base/err.h"
 
@@ -81,16 +82,17 @@ add_nodes(struct api_request *r, struct describe_quorum_response *out)
         return -BUS_ERR_NO_MEMORY;
     for (size_t i = 0; i < cluster->node_count; i++) {
         struct describe_quorum_response_node *node = &out->nodes[out->nodes_count++];
+        struct placement_address at = placement_reach(r, &cluster->nodes[i]);
         node->node_id = cluster->nodes[i].id;
-        if (cluster->nodes[i].port == 0)
+        if (at.port == 0)
             continue;
         node->listeners = wire_array(&describe_quorum_response_node_listener_schema, &r->arena, 1);
         if (!node->listeners)
             return -BUS_ERR_NO_MEMORY;
         node->listeners_count = 1;
         node->listeners[0].name = "CONTROLLER";
-        node->listeners[0].host = cluster->nodes[i].host;
-        node->listeners[0].port = (uint16_t)cluster->nodes[i].port;
+        node->listeners[0].host = at.host;
+        node->listeners[0].port = (uint16_t)at.port;
     }
     return 0;
 }

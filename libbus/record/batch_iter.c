@@ -47,7 +47,7 @@ batch_iter_over(
 {
     *it = (struct batch_iter){
         .at = records,
-        .end = records + bytes,
+        .end = bytes > 0 ? records + bytes : records, /* NULL may not be added to */
         .base_offset = h->base_offset,
         .base_timestamp = h->base_timestamp,
         .append_timestamp = h->max_timestamp,

@@ -245,13 +245,13 @@ def pipelined(bus, client):
         assert client.receive()["Topics"][0]["Partitions"][0]["Offset"] == i + 1
 
 
-tap.run("bad batches: refused one by one, and told", refused)
-tap.run("batches that are too large", sizes)
-tap.run("compressed bombs", bombs)
-tap.run("zstd before Produce 7", zstd_in_old_versions)
-tap.run("records that a topic does not take are named", rules_of_topics)
-tap.run("acks that do not exist", acks)
-tap.run("frames that lie end their connection", frames)
-tap.run("half a frame holds up nobody", half_frames)
-tap.run("pipelined requests", pipelined)
+rig.run("bad batches: refused one by one, and told", refused)
+rig.run("batches that are too large", sizes)
+rig.run("compressed bombs", bombs)
+rig.run("zstd before Produce 7", zstd_in_old_versions)
+rig.run("records that a topic does not take are named", rules_of_topics)
+rig.run("acks that do not exist", acks)
+rig.run("frames that lie end their connection", frames)
+rig.run("half a frame holds up nobody", half_frames)
+rig.run("pipelined requests", pipelined)
 tap.done()

@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection to a broker, over a Unix socket or TCP: requests go out, answers are checked.
+"""A connection to a broker, over a Unix socket or TCP: requests go out, answers are checked."""
 
-WIRE_TRANSPORT=tcp in the environment has the tests use busd's TCP listener.
-"""
-
-import os
 import socket
 import struct
 
 from . import codec
 
 PATIENCE_S = 60.0
-TRANSPORT = os.environ.get("WIRE_TRANSPORT", "unix")
 
 
 class Closed(Exception):
@@ -29,10 +24,10 @@ def dial(address):
 
 
 class Client:
-    driven = set()  # (key, version) that some client has called and understood the answer of
+    driven = set()  # (transport, key, version) that some client has understood the answer of
 
-    def __init__(self, address, name="wire"):
-        self.address, self.name = address, name
+    def __init__(self, address, name="wire", transport="unix"):
+        self.address, self.name, self.transport = address, name, transport
         self.link = dial(address)
         self.sent = []  # (api, version, correlation id) without an answer yet
         self.correlation = 1000
@@ -100,7 +95,7 @@ class Client:
             values = codec.decode(api, version, frame[at:])
         except codec.Broken as broken:
             raise codec.Broken(f"{api.name} v{version}: {broken}; {frame.hex()}") from None
-        Client.driven.add((api.key, version))
+        Client.driven.add((self.transport, api.key, version))
         return values
 
     def call(self, name, version, **values):
@@ -116,11 +111,11 @@ class Client:
         raise AssertionError(f"an answer begins with {raw.hex()}")
 
 
-def missing(names):
-    """Versions of these APIs that no client has driven."""
+def missing(names, transport):
+    """Versions of these APIs that no client has driven over this transport."""
     return [
         f"{name} v{version}"
         for name in names
         for version in codec.APIS[name].versions()
-        if (codec.APIS[name].key, version) not in Client.driven
+        if (transport, codec.APIS[name].key, version) not in Client.driven
     ]

@@ -8,6 +8,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "system"))
 import harness  # noqa: E402 (the folder has to be known first)
+import tap  # noqa: E402
 
 from . import codec, connection  # noqa: E402
 
@@ -16,23 +17,24 @@ NOW = (int(time.time()) - 3600) * 1000  # of records: young enough for retention
 NO_OPERATIONS = -2147483648
 
 
-def address(bus):
-    """Where the client dials."""
-    return bus.socket
+TRANSPORTS = ("unix", "tcp")
 
 
 def connect(bus, **options):
-    return connection.Client(address(bus), **options)
+    return connection.Client(bus.address, transport=bus.transport, **options)
 
 
 def with_bus(**settings):
-    """A case that gets a running bus of its own, and a client."""
+    """A case that gets a running bus of its own, and a client; on both transports, see run()."""
 
     def decorate(function):
         @functools.wraps(function)
-        def case():
-            with harness.Bus(settings={**harness.SMALL, **settings}) as bus:
+        def case(transport):
+            here = {"listeners": "127.0.0.1:0", "super.users": "User:ANONYMOUS"} if transport == "tcp" else {}
+            with harness.Bus(settings={**harness.SMALL, **here, **settings}) as bus:
                 bus.start()
+                bus.transport = transport
+                bus.address = bus.kafka()[0] if here else bus.socket
                 with connect(bus) as client:
                     function(bus, client)
                 assert bus.stop() == 0, bus.busd.tail()
@@ -40,6 +42,20 @@ def with_bus(**settings):
         return case
 
     return decorate
+
+
+def run(name, case):
+    """The case over the Unix socket, then over TCP."""
+    for transport in TRANSPORTS:
+        tap.run(f"{name} [{transport}]", case, transport)
+
+
+def done(names):
+    """Ends a test that drives these APIs: no version of them may have been left out."""
+    for transport in TRANSPORTS:
+        left = connection.missing(names, transport)
+        tap.case(f"no version was left out [{transport}]", not left or len(sys.argv) > 1, left)
+    tap.done()
 
 
 def create(client, name, partitions=1, **settings):
