@@ -119,7 +119,8 @@ int bus_resume(struct bus_consumer *consumer, const char *topic, int32_t partiti
 /**
  * An fd for event loops: readable while records may wait, whether they were published or a seek, a
  * resume or an assignment has led to them. After it was readable call bus_poll() with timeout 0
- * until it returns 0, which arms it again. Owned by the consumer. The first call
+ * until it returns 0, which arms it again; a member of a group is called in time to stay one.
+ * Owned by the consumer. The first call
  * starts a thread that sleeps on the partitions. Thread: owner.
  */
 int bus_consumer_fd(struct bus_consumer *consumer);
@@ -153,7 +154,10 @@ void bus_on_rebalance(struct bus_consumer *consumer, bus_rebalanced *rebalanced,
  * members; or changes the subscription. The member has a connection and a thread of its own, which
  * tells busd that it lives; but it leaves the group when bus_poll() is not called for
  * `max.poll.interval.ms`. Partitions come and go inside of bus_poll(), and start where the group
- * has committed, else by `auto.offset.reset`. With `enable.auto.commit` positions are committed
+ * has committed, else by `auto.offset.reset`. When the group refuses the member
+ * (INCONSISTENT_GROUP_PROTOCOL, INVALID_SESSION_TIMEOUT, GROUP_MAX_SIZE_REACHED,
+ * FENCED_INSTANCE_ID, GROUP_AUTHORIZATION_FAILED), or one of its partitions cannot be opened,
+ * bus_poll() fails with that. With `enable.auto.commit` positions are committed
  * each `auto.commit.interval.ms`, and before a partition is given up: records that bus_poll() gave
  * count as done when it is called again. Fails with INVALID_GROUP_ID without a group.id,
  * INVALID_ARGUMENT, WRONG_STATE after bus_assign(), or as bus_open(). Thread: owner. Blocks: for

@@ -122,6 +122,8 @@ note_joined(struct membership *membership, const struct join_group_response *ans
     arena_fini(&membership->plan_arena);
     membership->plan = NULL;
     membership->plan_count = 0;
+    membership->wanted = NULL;
+    membership->wanted_count = 0;
     return 0;
 }
 
@@ -317,6 +319,16 @@ perform(struct membership *membership, enum member_ask what)
     }
 }
 
+/* INT64_MAX: until somebody has something to tell. Lock held. */
+static void
+wait_until_ms(struct membership *membership, int64_t until_ms)
+{
+    if (until_ms == INT64_MAX)
+        pthread_cond_wait(&membership->changed, &membership->lock);
+    else
+        wait_until_ns(membership, until_ms * 1000000);
+}
+
 /* What the application has to see in its next poll. Lock held. */
 static bool
 concerns_application(const struct membership *membership)
@@ -326,13 +338,36 @@ concerns_application(const struct membership *membership)
            member->state == MEMBER_IDLE;
 }
 
+/*
+ * An application that polls when the fd of the consumer says so has to hear in time that it must,
+ * though there is nothing to read: to commit, and to stay in the group. Gives when that is.
+ */
+static int64_t
+nudge(struct membership *membership, int64_t polled_ms)
+{
+    const struct settings *settings = &membership->settings;
+    int64_t wait_ms = settings->max_poll_interval_ms / 2;
+    if (settings->enable_auto_commit && settings->auto_commit_interval_ms < wait_ms)
+        wait_ms = settings->auto_commit_interval_ms;
+    if (polled_ms == membership->nudged_ms)
+        return INT64_MAX;
+    if (polled_ms == INT64_MAX)
+        return clock_mono_ms() + wait_ms;
+    if (clock_mono_ms() < polled_ms + wait_ms)
+        return polled_ms + wait_ms;
+    membership->nudged_ms = polled_ms;
+    call_application(membership);
+    return INT64_MAX;
+}
+
 /* Does what is due, or waits for it. Lock held. */
 static void
 turn(struct membership *membership)
 {
     int64_t until_ms;
-    membership->member.polled_ms =
-        atomic_load_explicit(&membership->polled_ms, memory_order_relaxed);
+    int64_t polled_ms = atomic_load_explicit(&membership->polled_ms, memory_order_relaxed);
+    int64_t nudge_ms = nudge(membership, polled_ms);
+    membership->member.polled_ms = polled_ms;
     enum member_ask what = member_next(&membership->member, clock_mono_ms(), &until_ms);
     atomic_store_explicit(
         &membership->lease_ms, member_lease_ms(&membership->member), memory_order_relaxed);
@@ -344,10 +379,8 @@ turn(struct membership *membership)
         membership->called = !membership->called;
         if (membership->called)
             call_application(membership);
-    } else if (until_ms == INT64_MAX) {
-        pthread_cond_wait(&membership->changed, &membership->lock);
     } else {
-        wait_until_ns(membership, until_ms * 1000000);
+        wait_until_ms(membership, nudge_ms < until_ms ? nudge_ms : until_ms);
     }
 }
 

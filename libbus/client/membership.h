@@ -39,6 +39,7 @@ struct membership {
     struct conn_reply *joined;   /* owned: the answer that made this member the leader */
     enum assign_strategy in_use; /* of this generation */
     bool skips_assignment;
+    int64_t nudged_ms; /* the end of the poll after which the application was called to poll */
     struct arena plan_arena;
     struct sync_group_request_assignment *plan; /* by the leader; in plan_arena */
     int32_t plan_count;

@@ -151,10 +151,23 @@ def refused():
         )
 
 
+def not_allowed():
+    if harness.ordinary_uid() == os.geteuid():
+        return
+    with harness.Bus() as bus:
+        started(bus, "t")
+        bus.busctl("topic", "create", "secret", "-c", "access.read=self")
+        for topics in (["secret"], ["t", "secret"]):
+            command = [bus.program("busctl"), "--socket", bus.socket, "consume", "-G", "g", *topics]
+            done = bus.run(*command, preexec=harness.drop_root)
+            assert done.returncode == 1 and "secret" in done.stderr, done
+
+
 tap.run("a group goes on where it stopped; -c commits what it printed", goes_on)
 tap.run("rebalances are told on standard error", rebalances_are_told)
 tap.run("a member is killed: the other one prints on", crash)
 tap.run("what could not be printed is not committed", nobody_reads)
 tap.run("topics come and go", topics_come_and_go)
 tap.run("what is refused", refused)
+tap.run("a topic that may not be read", not_allowed)
 tap.done()

@@ -22,9 +22,11 @@ MEMBER = (
 class Member:
     """tests/system/member, whose commands are methods."""
 
-    def __init__(self, bus, *settings):
+    def __init__(self, bus, *settings, preexec=None):
         command = [harness.BUILD / "tests/system/member", bus.socket, *MEMBER, *settings]
-        self.process = bus.spawn(command, "member", env=bus.environment(), stdin=subprocess.PIPE)
+        self.process = bus.spawn(
+            command, "member", env=bus.environment(), stdin=subprocess.PIPE, preexec=preexec
+        )
         self.owned, self.read, self.told = {}, [], []
         self.commands, self.seen = 0, 0
 
@@ -250,7 +252,7 @@ def no_poll():
         busy = subscribed(bus)
         settle(lambda: lazy.partitions() and busy.partitions(), lazy, busy)
         settle(lambda: busy.partitions() == [0, 1], busy)
-        lazy.refused("commit t 0 0", "UNKNOWN_MEMBER_ID", "bus_poll")
+        lazy.refused(f"commit t {lazy.partitions()[0]} 0", "UNKNOWN_MEMBER_ID", "bus_poll")
         until_told(lazy, "lost")
         settle(lambda: lazy.partitions() and busy.partitions(), lazy, busy)
         # A poll that waits for longer than that is no pause.
@@ -396,6 +398,23 @@ def event_loop():
         settle(lambda: len(one.owned) + len(two.owned) == 1, one, two)
 
 
+def event_loop_stays():
+    """Who polls when the fd says so is called in time, and commits."""
+    with harness.Bus() as bus:
+        started(bus)
+        topic(bus, records=3)
+        one = subscribed(
+            bus, "max.poll.interval.ms=1500", "enable.auto.commit=true", "auto.commit.interval.ms=300"
+        )
+        settle(lambda: len(one.read) == 3, one)
+        one.do("poll 0")
+        for _ in range(12):
+            assert one.do(f"wait {LONG_MS}") == ["readable"]
+            one.do("poll 0")
+        assert one.told == ["assigned t 0 0"]
+        assert one.offset("committed t 0") == 3
+
+
 # ---- static members ------------------------------------------------------------------------------
 
 
@@ -519,6 +538,7 @@ tap.run("topics come, grow and go", topics_change)
 tap.run("a topic is deleted and made again", topic_is_another)
 tap.run("a subscription changes", subscription_changes)
 tap.run("the fd of an event loop tells of a rebalance", event_loop)
+tap.run("an application with an event loop stays in its group", event_loop_stays)
 tap.run("static members come back to what they had, and are fenced", static_members)
 tap.run("a static leader that came back looks for new partitions", static_leader_looks_on)
 tap.run("members that are refused are told why", refused_members)
