@@ -279,6 +279,17 @@ def live():
     assert "worker" not in groups()
 
 
+def static_member():
+    """It stays a member after its end, so that it finds its partitions again."""
+    create("fixed")
+    settings = ("-X", "group.instance.id=me", "-X", f"session.timeout.ms={LONG_SESSION_MS}")
+    bus.busctl("consume", "-G", "fixer", *settings, "-c", "1", "fixed")
+    (one,) = describe("fixer", "--members")["members"]
+    assert one["instance"] == "me" and one["client"] == "busctl", one
+    done = bus.busctl("group", "reset", "fixer", "--to", "end", check=False)
+    fails(done, 1, "1 member: me-", "static ones leave when their session.timeout.ms is over")
+
+
 # ---- deleting -----------------------------------------------------------------------------------
 
 
@@ -390,6 +401,7 @@ with bus:
         ("group reset to what is no more", below_log_start),
         ("group reset --to time, and to times to come", future),
         ("a group with members is left alone", live),
+        ("a static member that was stopped is still one", static_member),
         ("names that command terminals", hostile_names),
         ("group delete and delete-offsets", deleted),
         ("offsets go with their topic", topic_gone),

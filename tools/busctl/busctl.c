@@ -146,7 +146,10 @@ open_patiently(const struct bus_config *config, struct bus **bus)
 int
 ctl_connect_as(const struct ctl *ctl, struct bus_config *config, struct bus **bus)
 {
-    int rc = ctl->socket ? bus_config_set(config, "socket.path", ctl->socket) : 0;
+    /* Others see it in the members of groups. */
+    int rc = bus_config_set(config, "client.id", ctl->program);
+    if (rc == 0 && ctl->socket)
+        rc = bus_config_set(config, "socket.path", ctl->socket);
     if (rc == 0)
         rc = open_patiently(config, bus);
     return rc < 0 ? ctl_fail_bus(ctl, rc, ctl->socket) : CTL_OK;

@@ -157,6 +157,17 @@ put_names(struct buf *names, const struct bus_groups *groups)
     return count;
 }
 
+/** A static member is in the group for a while after it was stopped. */
+static bool
+has_static(const struct bus_groups *groups)
+{
+    struct bus_member_state member;
+    for (size_t i = 0; bus_groups_member(groups, 0, i, &member) == 0; i++)
+        if (member.instance_id)
+            return true;
+    return false;
+}
+
 int
 group_fail_live(struct ctl *ctl, const struct bus_groups *groups, const char *then)
 {
@@ -170,9 +181,11 @@ group_fail_live(struct ctl *ctl, const struct bus_groups *groups, const char *th
     if (!visible)
         return ctl_no_memory(ctl);
     bool one = state.members == 1;
-    int code = ctl_fail(ctl, "group %s has %d member%s: %s%s: stop %s, then %s", state.group,
+    int code = ctl_fail(ctl, "group %s has %d member%s: %s%s: stop %s%s, then %s", state.group,
         state.members, one ? "" : "s", visible, (size_t)state.members > named ? " and others" : "",
-        one ? "it" : "them", then);
+        one ? "it" : "them",
+        has_static(groups) ? " (static ones leave when their session.timeout.ms is over)" : "",
+        then);
     free(visible);
     return code;
 }
