@@ -39,10 +39,11 @@ build() {
         step "$name builds" make --quiet -j"$jobs" "$target"
 }
 
-# inner COMMAND…: make check, whose cases count as one here; when it fails, all is told.
+# inner COMMAND…: make check, whose cases count as one here; when it fails, all is told. Tests wait
+# more than they work.
 inner() {
     local status
-    "$@" make -j"$jobs" check TESTS="$tests" >inner.log 2>&1
+    "$@" make -j$((2 * jobs)) check TESTS="$tests" >inner.log 2>&1
     status=$?
     if [ "$status" -ne 0 ]; then
         sed 's/^/#   /' inner.log

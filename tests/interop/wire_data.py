@@ -12,10 +12,6 @@ PRIVATE = 1000
 TWO = [(NOW, b"key", b"value", [("h", b"1"), ("h", None)]), (NOW + 5, None, None, [])]
 
 
-def read_records(row):
-    return [record for _, records in batches.read(row["Records"]) for record in records]
-
-
 # ---- ApiVersions --------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@
 import uuid
 
 import wire_client
-from wire_client import batches, codec, connection, rig
+from wire_client import batches, connection, rig
 from wire_client.rig import NOW, each, exactly, fetch, produce, same, since, with_bus
 
 TWO = [(NOW, b"key", b"value", [("h", b"1"), ("h", None)]), (NOW + 5, None, None, [])]
