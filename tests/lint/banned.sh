@@ -23,10 +23,10 @@ complain "no typedef of a struct, union or enum: write the word" \
 complain "a loose end: finish it, or file an issue" \
     "$(grep -nE '\b(TO[D]O|FIX[M]E|XX[X]|HAC[K])\b' "${text[@]}" || true)"
 
-# A test waits on an event with a deadline. wait.sh and waiting.py are that wait: they look, and
-# look again, until the deadline. In faultshim.c the delay is the fault itself.
+# A test waits on an event with a deadline. waiting.py is that wait: it looks, and looks again, until
+# the deadline. In faultshim.c the delay is the fault itself.
 mapfile -t judged < <(printf '%s\n' "${tests[@]}" |
-    grep -vE '^tests/lib/(wait\.sh|waiting\.py|faultshim\.c)$|^tests/lint/')
+    grep -vE '^tests/lib/(waiting\.py|faultshim\.c)$|^tests/lint/')
 complain "a test that sleeps (use wait_until of tests/lib, or wait on the event)" \
     "$(grep -nE '\b(sleep|usleep|nanosleep|clock_nanosleep)[[:space:]]*\(|^[^#]*\bsleep [0-9$]' \
         "${judged[@]}" || true)"
