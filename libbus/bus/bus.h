@@ -33,5 +33,6 @@
 #include <bus/errors.h>
 #include <bus/groups.h>
 #include <bus/producer.h>
+#include <bus/security.h>
 
 #endif
