@@ -605,6 +605,7 @@ on_reload(void *context)
         struct changes changes = {.type = COMMAND_BROKER_ALTER, .cluster = &d->controller.cluster};
         for (struct controller_listener *at = d->controller.listeners; at; at = at->next)
             at->changed(at->context, &changes);
+        kafka_door_reload(d->kafka_door);
     }
     notify_send("READY=1");
 }

@@ -207,15 +207,28 @@ note_hang_up(struct connection *c)
         c->broken = true;
 }
 
+static bool
+may_receive(const struct connection *c)
+{
+    return may_handle(c) && !c->half_closed && c->held_since_ms < 0;
+}
+
+/** Whether bytes wait in the stream that the socket tells nothing of any more. */
+static bool
+has_pending(const struct connection *c)
+{
+    return !c->broken && may_receive(c) && c->stream.ops->pending(&c->stream);
+}
+
 static unsigned
 wanted(const struct connection *c)
 {
     unsigned what = 0;
     if (!c->hung_up)
         what |= LOOP_BROKEN; /* that it left is noticed also while it waits */
-    if (c->first)
+    if (c->first || c->stream.wants_write)
         what |= LOOP_WRITABLE;
-    if (may_handle(c) && !c->half_closed && c->held_since_ms < 0 && !c->resuming)
+    if (may_receive(c) && !c->resuming)
         what |= LOOP_READABLE;
     return what;
 }
@@ -264,7 +277,11 @@ connection_settle(struct connection *c)
 void
 connection_resume(struct connection *c)
 {
+    if (has_pending(c))
+        receive(c);
     handle_frames(c);
+    if (has_pending(c))
+        resume_later(c);
     connection_settle(c);
 }
 
@@ -272,7 +289,8 @@ static void
 on_ready(void *context, unsigned what)
 {
     struct connection *c = context;
-    if (what & LOOP_READABLE)
+    bool writes = (what & LOOP_WRITABLE) && c->stream.wants_write && may_receive(c);
+    if ((what & LOOP_READABLE) || writes)
         receive(c); /* also says that it left, behind its last request */
     else if (what & LOOP_BROKEN)
         note_hang_up(c);

@@ -6,6 +6,7 @@
 #include "door/address.h"
 #include "door/connection.h"
 #include "door/local_uid.h"
+#include "door/tls.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -33,6 +34,7 @@ struct kafka_door {
     struct hall *hall;
     struct listener listeners[LISTENERS_MAX];
     struct listener_spec advertised[LISTENERS_MAX];
+    struct tls *tls;       /* NULL: no listener has TLS */
     int count;             /* of those that are open */
     char text[TEXT_BYTES]; /* where it listens */
 };
@@ -42,9 +44,43 @@ struct remote {
     struct connection connection; /* first */
     const struct listener *listener;
     struct api_listener told; /* peer.listener */
+    struct tls_events events;
     char host[ADDRESS_TEXT_BYTES];
     char address[ADDRESS_TEXT_BYTES + 1];
 };
+
+/* ---- TLS ------------------------------------------------------------------------------------ */
+
+/** Who has shown a certificate is whom that names, where nobody is asked for more. */
+static void
+established(void *context, const char *subject)
+{
+    struct remote *remote = context;
+    if (!subject || remote->told.sasl)
+        return;
+    snprintf(remote->connection.peer.principal, sizeof remote->connection.peer.principal, "User:%s",
+        strlen(subject) < API_PRINCIPAL_BYTES - sizeof "User:" ? subject : "ANONYMOUS");
+}
+
+static void
+tls_failed(void *context, const char *why)
+{
+    struct remote *remote = context;
+    connection_break(&remote->connection, why);
+}
+
+static int
+begin_tls(struct remote *remote)
+{
+    remote->events = (struct tls_events){established, tls_failed, remote};
+    return tls_begin(remote->listener->door->tls, &remote->events, &remote->connection.stream);
+}
+
+static void
+end_tls(struct connection *c)
+{
+    tls_finish(&c->stream);
+}
 
 /* ---- what is special about clients over TCP ------------------------------------------------- */
 
@@ -120,6 +156,7 @@ static const struct connection_kind kind = {
     .lingers = true,
     .admit = admit,
     .limit = limit,
+    .fini = end_tls,
     .ops = {.answer = connection_answer},
 };
 
@@ -140,9 +177,16 @@ take_in(const struct listener *listener, int fd)
     struct connection *c = connection_new(listener->door->hall, &kind, fd);
     if (!c)
         return -BUS_ERR_NO_MEMORY;
-    ((struct remote *)c)->listener = listener;
+    struct remote *remote = (struct remote *)c;
+    remote->listener = listener;
     tune(fd);
-    return connection_open(c);
+    int rc = connection_open(c);
+    if (rc == 0 && listener->spec.tls) {
+        rc = begin_tls(remote);
+        if (rc < 0)
+            connection_free(c);
+    }
+    return rc;
 }
 
 static void
@@ -161,15 +205,15 @@ on_client(void *context, unsigned what)
 static int
 check(const struct settings *settings, const struct listener *listener)
 {
-    if (listener->spec.tls)
-        return err_set(BUS_ERR_INVALID_CONFIG,
-            "listener %s: this busd has no TLS; use PLAINTEXT or SASL_PLAINTEXT", listener->name);
-    if (listener->spec.sasl || address_is_loopback(&listener->address) ||
+    bool certified =
+        listener->spec.tls && settings_int(settings, BROKER_SSL_CLIENT_AUTH) == TLS_CLIENT_REQUIRED;
+    if (listener->spec.sasl || certified || address_is_loopback(&listener->address) ||
         settings_bool(settings, BROKER_ALLOW_ANONYMOUS_REMOTE))
         return 0;
     return err_set(BUS_ERR_INVALID_CONFIG,
         "listener %s would serve everybody on the network without authentication: use "
-        "SASL_PLAINTEXT:// or a loopback address, or set allow.anonymous.remote=true if that is "
+        "SASL_PLAINTEXT:// or SASL_SSL:// or a loopback address, or set "
+        "allow.anonymous.remote=true if that is "
         "what you want",
         listener->name);
 }
@@ -253,6 +297,8 @@ add_listener(struct kafka_door *door, const struct listener_spec *spec, int adve
     if (door->count <= advertised)
         listener->advertised = &door->advertised[door->count - 1];
     int rc = address_of(spec, &listener->address);
+    if (rc == 0 && spec->tls && !door->tls)
+        rc = err_prefix(tls_open(door->hall->options.settings, &door->tls), "%s", listener->name);
     if (rc == 0)
         rc = check(door->hall->options.settings, listener);
     return rc < 0 ? rc : listen_at(listener);
@@ -311,8 +357,21 @@ kafka_door_close(struct kafka_door **door)
     for (int i = 0; i < d->count; i++)
         if (d->listeners[i].fd >= 0)
             close(d->listeners[i].fd);
+    tls_close(&d->tls);
     free(d);
     *door = NULL;
+}
+
+void
+kafka_door_reload(struct kafka_door *door)
+{
+    if (!door->tls)
+        return;
+    int rc = tls_reload(door->tls, door->hall->options.settings);
+    if (rc < 0)
+        trace(TRACE_ERROR, "the certificates stay as they are: %s", err_text());
+    else
+        trace(TRACE_INFO, "read the certificates again");
 }
 
 const char *

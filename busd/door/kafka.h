@@ -19,6 +19,9 @@ struct kafka_door;
  */
 int kafka_door_open(struct hall *hall, struct kafka_door **door);
 
+/** Reads the certificates again, for connections to come; what went wrong is told in the trace. */
+void kafka_door_reload(struct kafka_door *door);
+
 /** Takes in no new connections. */
 void kafka_door_quiesce(struct kafka_door *door);
 

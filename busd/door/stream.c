@@ -23,4 +23,11 @@ plain_send_file(struct stream *stream, int fd, off_t position, size_t bytes)
     return sendfile(stream->fd, fd, &position, bytes);
 }
 
-const struct stream_ops stream_plain = {plain_receive, plain_send, plain_send_file};
+static bool
+plain_pending(const struct stream *stream)
+{
+    (void)stream;
+    return false;
+}
+
+const struct stream_ops stream_plain = {plain_receive, plain_send, plain_send_file, plain_pending};

@@ -20,11 +20,15 @@ struct stream_ops {
     ssize_t (*send)(struct stream *stream, const struct msghdr *message, bool more);
     /** sendfile(): 0 is the end of the file. */
     ssize_t (*send_file)(struct stream *stream, int fd, off_t position, size_t bytes);
+    /** Whether bytes can be received that the socket has given already. */
+    bool (*pending)(const struct stream *stream);
 };
 
 struct stream {
     const struct stream_ops *ops;
-    int fd; /* a socket that does not block; owned by the connection */
+    void *state;      /* of the ops */
+    int fd;           /* a socket that does not block; owned by the connection */
+    bool wants_write; /* to receive it has to send first: call receive when it is writable */
 };
 
 /** The socket as it is. Nothing blocks, but for pages of a file that have to come from the disk. */
