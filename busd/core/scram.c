@@ -118,6 +118,7 @@ scram_first(struct scram *scram, const uint8_t *message, size_t n)
             "User:%.80s may not act for somebody else", scram->user);
     buf_put(&scram->binding, message, (size_t)(bare - (const char *)message));
     buf_put(&scram->nonce, nonce, nonce_bytes);
+    scram->client_nonce_bytes = nonce_bytes;
     buf_put(&scram->auth, bare, (size_t)(in.end - bare));
     bool failed =
         buf_failed(&scram->binding) || buf_failed(&scram->nonce) || buf_failed(&scram->auth);
@@ -183,6 +184,22 @@ scram_challenge(struct scram *scram, const struct scram_credential *credential,
 
 /* ---- the proof ------------------------------------------------------------------------------ */
 
+/**
+ * Whether the nonce is that of this exchange. librdkafka before 2.6.1 puts its own part in front
+ * once more; Kafka's brokers took that for long, and what was fresh is in it all the same.
+ */
+static bool
+is_our_nonce(const struct scram *scram, const char *nonce, size_t n)
+{
+    const uint8_t *ours = scram->nonce.data;
+    size_t once_more = scram->client_nonce_bytes;
+    if (n == scram->nonce.length + once_more && memcmp(nonce, ours, once_more) == 0) {
+        nonce += once_more;
+        n -= once_more;
+    }
+    return n == scram->nonce.length && memcmp(nonce, ours, n) == 0;
+}
+
 /** Whether the client repeats what it and we have said before. */
 static bool
 repeats(const struct scram *scram, struct reading *in)
@@ -196,8 +213,7 @@ repeats(const struct scram *scram, struct reading *in)
     bool same = base64_take(&binding, value, n) == 0 && binding.length == scram->binding.length &&
                 memcmp(binding.data, scram->binding.data, binding.length) == 0;
     buf_fini(&binding);
-    return same && take(in, 'r', &value, &n) && n == scram->nonce.length &&
-           memcmp(value, scram->nonce.data, n) == 0;
+    return same && take(in, 'r', &value, &n) && is_our_nonce(scram, value, n);
 }
 
 /** The proof is the last attribute: takes it, and gives what stands before its comma. */

@@ -22,9 +22,10 @@ enum {
 struct scram {
     enum scram_mechanism mechanism;
     char user[USER_NAME_BYTES_MAX + 1]; /* who the client says it is */
-    struct buf binding; /* the header of the first message, which the last repeats */
-    struct buf nonce;   /* the client's part, then both */
-    struct buf auth;    /* what both sides sign */
+    struct buf binding;        /* the header of the first message, which the last repeats */
+    struct buf nonce;          /* the client's part, then both */
+    size_t client_nonce_bytes; /* of them the client's */
+    struct buf auth;           /* what both sides sign */
     struct scram_credential credential;
     bool known; /* the credential is somebody's */
 };

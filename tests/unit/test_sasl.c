@@ -202,6 +202,26 @@ test_damage(void)
     }
 }
 
+/** librdkafka before 2.6.1 says its nonce twice; nothing else that is signed rightly counts. */
+static void
+test_nonces(void)
+{
+    CU_ASSERT_EQUAL(exchange(first_256,
+                        "c=biws,r=rOprNGfwEbeRWgbNEkqOrOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)"
+                        "hNlF$k0,p=1Y75+q7XaCGJj/r6vyQWwoNxSzV5ksS8xhp5Lqyriec="),
+        0);
+    static const char *const others[] = {
+        "c=biws,r=xxxxxxxxxxxxxxxxxxxxrOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=D5/"
+        "yDWypKZZm5PtUX5Sp2liYskLPrXxTbd5REtAnAsQ=",
+        "c=biws,r=rOprNGfwEbeRWgbNEkqOrOprNGfwEbeRWgbNEkqOrOprNGfwEbeRWgbNEkqO%"
+        "hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=4EpKIrw4Ag40JVwq2/qNwfdcyGKlY0pjt2aLjlNtUbg=",
+        "c=biws,r=%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=DDs6EleEU2fQG3UinzT3Cz/6xFftfZLYMjtah5w9aJA=",
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+        "p=popbFli63PTbY6QjosDhBtvcjjcIuNjpqHKXzYqfK30="};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        CU_ASSERT_EQUAL(exchange(first_256, others[i]), -BUS_ERR_SASL_AUTHENTICATION_FAILED);
+}
+
 static void
 test_lengths(void)
 {
@@ -365,6 +385,7 @@ static const struct unit_case cases[] = {
     {"SCRAM-SHA-512", test_example_512},
     {"who lies is not admitted", test_lies},
     {"messages with a changed byte, or cut, admit nobody", test_damage},
+    {"the nonce of an older librdkafka", test_nonces},
     {"long tokens and names", test_lengths},
     {"unknown users cannot be told from others", test_unknown},
     {"names with commas and equals signs", test_names},
