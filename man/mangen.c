@@ -7,10 +7,13 @@
  *     @TABLE topic@     those of busd/core/topic.def,
  *     @TABLE client@    those of libbus/client/client.def,
  *     @TABLE errors@    those of libbus/bus/errors.def,
+ *     @TABLE requests@  Kafka's requests in libbus/protocol/kafka.messages,
  *
- * an item of a tagged list (mdoc) each. A table of another name ends mangen with status 1. The
+ * an item of a list (mdoc) each. A table of another name ends mangen with status 1. The
  * other marks of a page (@VERSION@, @BUSCTL@ …) are sed's, see SUBSTITUTE in Makefile.am.
  */
+#include "protocol/apis.h"
+
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -201,6 +204,24 @@ put_errors(void)
 #undef X
 }
 
+static void
+put_requests(void)
+{
+    for (size_t i = 0; i < api_table_count; i++) {
+        const struct api_info *api = &api_table[i];
+        if (!(api->doors & API_DOOR_KAFKA))
+            continue;
+        printf(".It %s Ta %d Ta %d", api->name, api->key, api->min_announced);
+        if (api->max > api->min_announced)
+            printf("\\(en%d", api->max);
+        fputs(" Ta ", stdout);
+        if (api->flexible_from == SCHEMA_NEVER)
+            puts("never");
+        else
+            printf("%d\n", api->flexible_from);
+    }
+}
+
 static const struct {
     const char *mark;
     void (*put)(void);
@@ -208,6 +229,7 @@ static const struct {
     {"@TABLE client@\n", put_client},
     {"@TABLE config@\n", put_config},
     {"@TABLE errors@\n", put_errors},
+    {"@TABLE requests@\n", put_requests},
     {"@TABLE topic@\n", put_topic},
 };
 

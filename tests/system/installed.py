@@ -19,7 +19,7 @@ if not shutil.which("pkg-config"):
     sys.exit(77)
 
 RENAME = "s/^busctl$/shmbusctl/"
-PAGES = ("man1/busctl.1", "man3/libbus.3", "man5/busd.conf.5", "man7/shmbus-format.7", "man8/busd.8")
+PAGES = ("man1/busctl.1", "man3/libbus.3", "man5/busd.conf.5", "man7/shmbus-format.7", "man7/shmbus-kafka.7", "man8/busd.8")
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 
 folder = harness.pathlib.Path(tempfile.mkdtemp(prefix="shmbus-installed-"))
