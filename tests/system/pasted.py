@@ -27,8 +27,15 @@ COMMANDS = (
     "config explain",
     "status",
     "topic alter",
+    "topic offsets",
+    "group list",
+    "group describe",
+    "group reset",
+    "group delete-offsets",
+    "group delete",
     "topic delete",
 )
+QUIET = ("produce", "topic create", "topic alter", "topic delete", "group delete", "group delete-offsets")
 LINES = "".join(f"line {i} of many\n" for i in range(1000))
 
 bus = harness.Bus(settings=harness.SMALL)
@@ -72,6 +79,15 @@ def follow(line, env):
     assert follower.wait() == 0, follower.tail()
 
 
+def follow_group(line, env):
+    """An example that reads as a member of a group; what it has read is committed at its end."""
+    member = bus.spawn(["bash", "-c", f"exec {line}"], "member", env=env)
+    member.line("^line 0 of many$")
+    member.signal(signal.SIGINT)
+    assert member.wait() == 0, member.tail()
+    assert "billing" in bus.busctl("group", "list").stdout
+
+
 def run_examples(command, env):
     for line in map(here, examples(command)):
         if "| jq " in line and not shutil.which("jq"):
@@ -79,15 +95,23 @@ def run_examples(command, env):
         if "consume -o end" in line:
             follow(line, env)
             continue
+        if "consume -G" in line:
+            follow_group(line, env)
+            continue
         done = bus.run("bash", "-c", f"set -o pipefail; {line}", env=env)
-        assert done.returncode == 0 and not done.stderr, (line, done)
-        quiet = command in ("produce", "topic create", "topic alter", "topic delete") or "@-1h:@-30m" in line
+        # What a reset could not do exactly it tells.
+        assert done.returncode == 0 and (not done.stderr or command == "group reset"), (line, done)
+        quiet = command in QUIET or "@-1h:@-30m" in line
         assert bool(done.stdout) != quiet, (line, done)
 
 
 def topics_of_examples():
     """What the examples take for granted."""
-    bus.busctl("topic", "create", "greetings", "users", "packages", "logs", "old-orders", "older-orders")
+    bus.busctl("topic", "create", "greetings", "users", "packages", "logs", "payments")
+    bus.busctl("topic", "create", "old-orders", "older-orders")
+    for group in ("reports", "old-billing"):
+        bus.busctl("group", "reset", group, "users", "--to", "end")
+    bus.busctl("group", "reset", "billing", "old-orders", "--to", "end")
 
 
 def fill_orders():

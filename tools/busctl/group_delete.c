@@ -11,7 +11,7 @@ static const struct opt_row options[] = {
 
 static const char *const examples[] = {
     "$0 group delete billing",
-    "$0 group delete --yes billing reports",
+    "$0 group delete --yes old-billing reports",
     NULL,
 };
 
