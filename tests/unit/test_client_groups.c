@@ -488,6 +488,10 @@ test_many_partitions(void)
     CU_ASSERT_EQUAL(bus_offsets_find(bus, NULL, 0), 0);
     queries[0].timestamp_ms = -4;
     CU_ASSERT_EQUAL(bus_offsets_find(bus, queries, 1), -BUS_ERR_INVALID_ARGUMENT);
+    int64_t offset;
+    CU_ASSERT_EQUAL(bus_offset_find(bus, "t", 1, BUS_OFFSET_MAX_TIME, &offset, NULL), 0);
+    CU_ASSERT_EQUAL(offset, 1000 + BUS_OFFSET_MAX_TIME);
+    CU_ASSERT_EQUAL(bus_offset_find(bus, "t", 1, -4, &offset, NULL), -BUS_ERR_INVALID_ARGUMENT);
     tear_down();
 }
 
