@@ -97,15 +97,16 @@ def nobody_reads():
         started(bus, "t")
         send(bus, "t", range(1000))
         for arguments in (("-e",), ("-c", "5"), ()):
+            command = [BUSCTL, "--socket", bus.socket, "consume", "-G", "g", *QUICK, *arguments, "t"]
             reading, writing = os.pipe()
             os.close(reading)
-            command = [BUSCTL, "--socket", bus.socket, "consume", "-G", "g", *QUICK, *arguments, "t"]
-            done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+            with open("/dev/full", "w") as full:
+                for target, code in ((writing, 0), (full, 1)):
+                    done = subprocess.run(
+                        command, stdout=target, stderr=subprocess.PIPE, timeout=60, check=False
+                    )
+                    assert done.returncode == code, (arguments, done)
             os.close(writing)
-            assert done.returncode == 0, done
-        with open("/dev/full", "w") as full:
-            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
-        assert done.returncode == 1, done
         assert consumed(bus, "t") == [str(n) for n in range(1000)]
 
 
