@@ -102,19 +102,28 @@ authorize_is_super(const struct api *api, struct api_peer *peer)
 
 /* ---- what it may ---------------------------------------------------------------------------- */
 
+/** Whether everything is as it was before the first rule. */
+static bool
+are_no_rules(const struct api *api)
+{
+    const struct cluster *cluster = &api->wiring.controller->cluster;
+    return cluster->acls.count == 0 &&
+           settings_bool(&cluster->settings, BROKER_ALLOW_EVERYONE_IF_NO_ACL_FOUND);
+}
+
 enum acl_answer
 authorize_ask(const struct api *api, struct api_peer *peer, enum acl_operation operation,
     enum acl_resource resource, const char *name)
 {
     const struct cluster *cluster = &api->wiring.controller->cluster;
-    bool lenient = settings_bool(&cluster->settings, BROKER_ALLOW_EVERYONE_IF_NO_ACL_FOUND);
-    if (cluster->acls.count == 0 && lenient)
+    if (are_no_rules(api))
         return authorize_is_super(api, peer) ? ACL_ALLOWED : ACL_SILENT;
     if (authorize_is_super(api, peer))
         return ACL_ALLOWED;
     struct acl_question question = {
         authorize_principal(api, peer), host_of(peer), operation, resource, name};
     enum acl_answer answer = acl_ask(&cluster->acls, &question);
+    bool lenient = settings_bool(&cluster->settings, BROKER_ALLOW_EVERYONE_IF_NO_ACL_FOUND);
     return answer == ACL_SILENT && !lenient ? ACL_DENIED : answer;
 }
 
@@ -143,6 +152,8 @@ authorize_topic(const struct api *api, struct api_peer *peer, const struct clust
 {
     struct access_peer who = authorize_credentials(api, peer);
     struct access access = access_of(&topic->settings, &who, api->wiring.names);
+    if (are_no_rules(api))
+        return access;
     if (access.read)
         access.read = authorize_ask(api, peer, ACL_READ, ACL_TOPIC, topic->name) != ACL_DENIED;
     if (access.mediated &&

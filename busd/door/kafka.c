@@ -58,6 +58,7 @@ established(void *context, const char *subject)
     struct remote *remote = context;
     if (!subject || remote->told.sasl)
         return;
+    remote->connection.peer.uid = (uid_t)-1; /* whom the kernel sees is not who it wants to be */
     snprintf(remote->connection.peer.principal, sizeof remote->connection.peer.principal, "User:%s",
         strlen(subject) < API_PRINCIPAL_BYTES - sizeof "User:" ? subject : "ANONYMOUS");
 }
