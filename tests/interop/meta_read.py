@@ -5,6 +5,8 @@ Topics, settings, a group with offsets, idempotent producers and a deleted topic
 then busd ends, and every value must be what the page says, and say what happened.
 """
 
+import hashlib
+import hmac
 import pathlib
 import socket
 import struct
@@ -18,6 +20,8 @@ import meta_reader  # noqa: E402
 import reader  # noqa: E402
 
 CREATE, DELETE, GROW, ALTER, NODE_SETTINGS, REGISTER, PRODUCER_IDS = range(1, 8)
+RULE_ADD, RULE_REMOVE, USER_SET, USER_REMOVE = range(8, 12)
+PASSWORD = "pencil"
 PARTITIONS = 3
 SENT = 40
 MANY = 60  # topics, so that the table of rows takes more than a page
@@ -56,8 +60,18 @@ class World:
         assert worker.wait() == 0, worker.tail()
         self.commit()
         self.join()
+        self.secure()
         assert bus.stop() == 0, bus.busd.tail()
         self.meta = meta_reader.Metadata(bus.data / "meta")
+
+    def secure(self):
+        bus = self.bus
+        bus.busctl("acl", "add", "anna", "-t", "orders-*", "-o", "read", "-H", "10.0.0.1")
+        bus.busctl("acl", "add", "*", "-d", "-g", "g", "-o", "delete")
+        bus.busctl("acl", "remove", "*", "-g", "g")
+        bus.busctl("user", "add", "anna", stdin=f"{PASSWORD}\n")
+        bus.busctl("user", "add", "gone", "-m", "scram-sha-256", stdin="x\n")
+        bus.busctl("user", "delete", "gone")
 
     def ask(self, key, version, body):
         """A request and its answer, as their bytes, behind the correlation id."""
@@ -139,6 +153,30 @@ def rows():
     assert world.meta.rows[b"n" + struct.pack(">i", node["node"])] == {"host": "", "port": 0}
     given = sum(row["count"] for row in world.meta.log.values() if row["type"] == PRODUCER_IDS)
     assert world.meta.rows[b"p"] == given > 0, given
+
+
+def rules():
+    ((key, row),) = ((key, row) for key, row in world.meta.rows.items() if key[:1] == b"a")
+    wanted = {"resource": 2, "pattern": 4, "name": "orders-", "principal": "User:anna"}
+    assert row == {**wanted, "host": "10.0.0.1", "operation": 3, "permission": 3}, row
+    added = [c for c in world.meta.log.values() if c["type"] == RULE_ADD]
+    removed = [c for c in world.meta.log.values() if c["type"] == RULE_REMOVE]
+    assert [c["topic"] for c in added] == [key[1:], removed[0]["topic"]] and len(removed) == 1
+    assert added[0]["more"] == row and added[1]["more"]["permission"] == 2, added
+
+
+def users():
+    """What is kept checks the password, as RFC 5802 says; the password itself is not there."""
+    rows = {key: row for key, row in world.meta.rows.items() if key[:1] == b"u"}
+    assert sorted(rows) == [b"u\1anna", b"u\2anna"], rows
+    for key, row in rows.items():
+        digest = "sha256" if key[1] == 1 else "sha512"
+        salted = hashlib.pbkdf2_hmac(digest, PASSWORD.encode(), row["salt"], row["iterations"])
+        stored = hashlib.new(digest, hmac.digest(salted, b"Client Key", digest)).digest()
+        assert row["stored key"] == stored and len(row["salt"]) == 32, row
+        assert row["server key"] == hmac.digest(salted, b"Server Key", digest), row
+    told = [(c["type"], c["name"]) for c in world.meta.log.values() if c["type"] in (USER_SET, USER_REMOVE)]
+    assert told == [(USER_SET, "anna")] * 2 + [(USER_SET, "gone"), (USER_REMOVE, "gone")], told
 
 
 def backup():
@@ -240,6 +278,8 @@ with world.bus:
     tap.run("identity", identity)
     tap.run("the metadata log", log)
     tap.run("rows", rows)
+    tap.run("access rules", rules)
+    tap.run("users", users)
     tap.run("the backup", backup)
     tap.run("checkpoints", checkpoints)
     tap.run("removals", removals)
