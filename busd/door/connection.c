@@ -353,7 +353,8 @@ link_in(struct connection *c)
     if (c->next)
         c->next->previous = c;
     c->hall->connections = c;
-    c->hall->connection_count++;
+    if (c->hall->connection_count++ == 0)
+        loop_timer_start(c->hall->sweep, SWEEP_MS, SWEEP_MS);
 }
 
 static void
@@ -366,7 +367,8 @@ unlink_out(struct connection *c)
         hall->connections = c->next;
     if (c->next)
         c->next->previous = c->previous;
-    hall->connection_count--;
+    if (--hall->connection_count == 0)
+        loop_timer_stop(hall->sweep);
     for (struct connection **at = &hall->resume; c->resuming && *at; at = &(*at)->resume_next)
         if (*at == c) {
             *at = c->resume_next;

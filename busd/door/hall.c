@@ -170,8 +170,6 @@ start(struct hall *hall)
         rc = loop_timer_new(loop, on_sweep, hall, &hall->sweep);
     if (rc == 0)
         rc = loop_timer_new(loop, on_hold, hall, &hall->hold);
-    if (rc == 0)
-        loop_timer_start(hall->sweep, SWEEP_MS, SWEEP_MS);
     return rc;
 }
 

@@ -123,8 +123,8 @@ class Client:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @staticmethod
-    def frame(key, version, body, correlation=1):
-        raw = struct.pack(">hhi", key, version, correlation) + text("test") + body
+    def frame(key, version, body, correlation=1, name="test"):
+        raw = struct.pack(">hhi", key, version, correlation) + text(name) + body
         return struct.pack(">i", len(raw)) + raw
 
     def send(self, key, version, body, correlation=1):
@@ -164,9 +164,10 @@ class Client:
 
     # ---- requests ----
 
-    def api_versions(self):
+    def api_versions(self, name="test"):
         """The keys that are served."""
-        answer = self.ask(API_VERSIONS, 0, b"")
+        self.socket.sendall(self.frame(API_VERSIONS, 0, b"", name=name))
+        answer = self.receive()
         assert answer.number("h") == 0
         return [(answer.number("h"), answer.at, answer.number("i"))[0] for _ in range(answer.number("i"))]
 

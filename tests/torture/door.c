@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "door/kafka.h"
 #include "door/unix.h"
 
 #include "api/api.h"
@@ -8,6 +9,8 @@
 #include "cluster/controller.h"
 #include "torture/scenarios.h"
 
+#include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +34,10 @@ struct scene {
     struct loop *loop;
     struct api *api;
     struct hall *hall;
+    struct settings fixed;
     struct unix_door *door;
+    struct kafka_door *kafka;
+    bool tcp; /* the client comes by the Kafka door */
     int client;
 };
 
@@ -74,17 +80,20 @@ static const struct api_daemon_ops ops = {mono_ms, wall_ms, arm, connections, li
 
 /** What lies below the door; not the object of this torture. */
 static bool
-prepare(struct scene *scene)
+prepare(struct scene *scene, bool tcp)
 {
-    *scene = (struct scene){.folder = "/dev/shm/shmbus-torture-XXXXXX", .client = -1};
+    *scene = (struct scene){.folder = "/dev/shm/shmbus-torture-XXXXXX", .tcp = tcp, .client = -1};
     if (!mkdtemp(scene->folder))
         return false;
     snprintf(scene->path, sizeof scene->path, "%s/bus.sock", scene->folder);
     struct meta_options options = {scene->folder, 1 << 20, 1};
-    if (meta_open(&options, &scene->meta) < 0 ||
-        controller_open(&scene->controller, scene->meta, NULL) < 0 || loop_new(&scene->loop) < 0)
+    settings_init(&scene->fixed, &setting_table_broker, SETTING_FROM_STATIC, NULL);
+    if (settings_set(&scene->fixed, BROKER_LISTENERS, "127.0.0.1:0") < 0 ||
+        meta_open(&options, &scene->meta) < 0 ||
+        controller_open(&scene->controller, scene->meta, &scene->fixed) < 0 ||
+        loop_new(&scene->loop) < 0)
         return false;
-    scene->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    scene->client = socket(tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     return scene->client >= 0;
 }
 
@@ -95,6 +104,7 @@ clean_up(struct scene *scene)
     close(scene->client);
     loop_free(&scene->loop);
     controller_close(&scene->controller);
+    settings_fini(&scene->fixed);
     meta_close(&scene->meta);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[96];
@@ -121,7 +131,33 @@ open_door(struct scene *scene)
     options.api = scene->api;
     if (rc == 0)
         rc = hall_open(&options, &scene->hall);
-    return rc < 0 ? rc : unix_door_open(scene->hall, scene->path, &scene->door);
+    if (rc < 0)
+        return rc;
+    if (!scene->tcp)
+        return unix_door_open(scene->hall, scene->path, &scene->door);
+    rc = kafka_door_open(scene->hall, &scene->kafka);
+    /* A listener that cannot be opened is left out; then there is nobody to ask. */
+    if (rc == 0 && kafka_door_text(scene->kafka)[0] == '\0')
+        rc = -BUS_ERR_SYSTEM;
+    return rc;
+}
+
+/** As connect() to the door; a TCP connection may still be on its way. */
+static bool
+connect_to_door(struct scene *scene)
+{
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    struct sockaddr_in remote = {.sin_family = AF_INET};
+    snprintf(local.sun_path, sizeof local.sun_path, "%s", scene->path);
+    if (!scene->tcp)
+        return connect(scene->client, (const struct sockaddr *)&local, sizeof local) == 0;
+    const char *port = strrchr(kafka_door_text(scene->kafka), ':') + 1;
+    remote.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    remote.sin_port = htons((uint16_t)strtoul(port, NULL, 10));
+    struct pollfd state = {.fd = scene->client, .events = POLLOUT};
+    return (connect(scene->client, (const struct sockaddr *)&remote, sizeof remote) == 0 ||
+               errno == EINPROGRESS) &&
+           poll(&state, 1, TURNS_MAX * TURN_MS) == 1;
 }
 
 /** Connects and sends `ANSWERS` requests for ApiVersions at once. */
@@ -129,15 +165,13 @@ static bool
 ask(struct scene *scene)
 {
     static const uint8_t body[] = {0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff};
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     uint8_t requests[ANSWERS * (4 + sizeof body)];
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", scene->path);
     for (size_t i = 0; i < ANSWERS; i++) {
         uint8_t *at = requests + i * (4 + sizeof body);
         bytes_put_u32(at, sizeof body);
         memcpy(at + 4, body, sizeof body);
     }
-    return connect(scene->client, (const struct sockaddr *)&address, sizeof address) == 0 &&
+    return connect_to_door(scene) &&
            send(scene->client, requests, sizeof requests, MSG_NOSIGNAL) == (ssize_t)sizeof requests;
 }
 
@@ -177,13 +211,12 @@ wait_for_answers(struct scene *scene)
 }
 
 /** A client is answered or turned away, never left waiting; whatever fails, all is given back. */
-int
-scenario_door(void *unused)
+static int
+run_door(bool tcp)
 {
-    (void)unused;
     struct scene scene;
     torture_pause();
-    bool ready = prepare(&scene);
+    bool ready = prepare(&scene, tcp);
     torture_resume();
     int rc = ready ? open_door(&scene) : 99;
     if (rc == 0) {
@@ -194,11 +227,14 @@ scenario_door(void *unused)
     }
     if (rc == 0 && hall_connections(scene.hall) != 1)
         rc = 97;
-    if (scene.door) {
+    if (scene.door)
         unix_door_quiesce(scene.door);
+    if (scene.kafka)
+        kafka_door_quiesce(scene.kafka);
+    if (scene.hall)
         hall_quiesce(scene.hall);
-    }
     unix_door_close(&scene.door);
+    kafka_door_close(&scene.kafka);
     hall_close(&scene.hall);
     if (scene.api)
         api_free(&scene.api);
@@ -206,4 +242,18 @@ scenario_door(void *unused)
     clean_up(&scene);
     torture_resume();
     return rc;
+}
+
+int
+scenario_door(void *unused)
+{
+    (void)unused;
+    return run_door(false);
+}
+
+int
+scenario_door_kafka(void *unused)
+{
+    (void)unused;
+    return run_door(true);
 }
