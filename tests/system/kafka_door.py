@@ -265,6 +265,12 @@ def answers_the_half_closed():
             assert answer.correlation == 1 and b"one" in answer.raw
             assert c.receive().correlation == 2
             assert c.closed()
+    with started(**LARGE) as bus:
+        sent = fill(bus)
+        with wire.Client(bus.kafka()[0], receive_bytes=1 << 16) as slow:
+            slow.send(wire.FETCH, 4, wire.fetch("t", 0, 0, most=1 << 30))
+            slow.socket.shutdown(socket.SHUT_WR)
+            assert slow.rest() > sent
 
 
 def forgets_the_reset():
