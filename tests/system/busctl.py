@@ -678,6 +678,28 @@ def status():
     assert str(bus.data) in bus.busctl("status").stdout
 
 
+def near_misses():
+    """What was written, and what may have been meant, is named."""
+    for words, *told in (
+        ["list", "did you mean 'topic list' or 'group list' or '"],
+        ["topics", "did you mean 'topic'?"],
+        ["topic creat", "did you mean 'topic create'?"],
+        ["topic ls", "no command 'topic ls'", "topic --help'"],
+        ["consume --cuont 4 t", "no option --cuont: did you mean --count?"],
+        ["consume --exit=1 t", "option --exit takes no value"],
+        ["consume --json -xe t", "no option -x:"],
+        ["consume --count", "option --count needs a value"],
+        ["consume -c -1 t", "-c -1: a number of at least 0 is wanted"],
+        ["replay --s 1", "--s may be short for several options"],
+        ["-V", "no option -V"],
+        ["top --" + "a" * 500, "no option --aaaa"],
+    ):
+        fails(bus.busctl(*words.split(), check=False), 2, *told)
+    create("single")
+    fails(bus.busctl("consume", "-p", "3", "single", check=False), 1, "partition 0 only")
+    fails(bus.busctl("topic", "compact", "single", check=False), 1, "alter -c cleanup.policy=compact single")
+
+
 COMMANDS = [
     ["topic", "create"],
     ["topic", "list"],
@@ -837,6 +859,7 @@ with bus:
         ("config list and explain", config),
         ("status", status),
         ("help and examples", help_texts),
+        ("near misses name what may have been meant", near_misses),
         ("mistakes in the command line", mistakes),
         ("bash completion", completion),
         ("a broken pipe", broken_pipe),

@@ -176,6 +176,11 @@ test_ranges(void)
     assert_range("@13:00:@13:59:30", START_TIME, NOON_MS - hour_ms, START_TIME, NOON_MS - 30000);
     assert_range("@2026-08-01T10:00:00Z:@2026-08-01T14:00:00+02:00", START_TIME,
         NOON_MS - 2 * hour_ms, START_TIME, NOON_MS);
+    /* It is 14:00 now. A half hour under way ends at a time that is to come. */
+    assert_range(
+        "@13:45:@14:15", START_TIME, NOON_MS - hour_ms / 4, START_TIME, NOON_MS + hour_ms / 4);
+    assert_range("@23:00:@01:30", START_TIME, NOON_MS - 15 * hour_ms, START_TIME,
+        NOON_MS - 25 * hour_ms / 2);
     struct range range;
     CU_ASSERT_EQUAL(range_parse("@13:00", NOON_MS, &range), 0);
     CU_ASSERT_FALSE(range.has_end);

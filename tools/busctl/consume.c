@@ -48,7 +48,8 @@ static const struct opt_row options[] = {
         OPT_NOTHING},
     {'J', "json-records", NULL, "one JSON object a record, as --json", OPT_NOTHING},
     {OPT_DURABLE, "durable", NULL, "only what is on stable storage", OPT_NOTHING},
-    {'X', "set", "NAME=VALUE", "a setting of the consumer; may be given several times",
+    {'X', "set", "NAME=VALUE",
+        "a setting of the consumer, see 'config list -s consumer'; may be given several times",
         OPT_CLIENT_SETTING},
     {0},
 };

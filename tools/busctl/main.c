@@ -4,22 +4,43 @@
 
 #include <locale.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { STDOUT_BYTES = 64 * 1024 };
 
 static char stdout_bytes[STDOUT_BYTES];
 
+/** "list": tells the groups that have such a command. False: none has. */
+static bool
+is_in_groups(const struct ctl *ctl, const char *name)
+{
+    char words[400];
+    size_t at = 0;
+    const struct command *command;
+    for (size_t i = 0; (command = command_at(i)) && at < sizeof words; i++)
+        if (command->group && strcmp(command->name, name) == 0)
+            at += (size_t)snprintf(
+                words + at, sizeof words - at, "%s'%s %s'", at ? " or " : "", command->group, name);
+    if (at > 0)
+        ctl_fail(ctl, "no command '%s': did you mean %s?", name, words);
+    return at > 0;
+}
+
 static int
 unknown(const struct ctl *ctl, const char *group, const char *name)
 {
     const char *nearest = command_suggest(group, name);
+    if (!group && is_in_groups(ctl, name))
+        return CTL_USAGE;
     const char *space = group ? " " : "";
     group = group ? group : "";
-    if (!nearest)
-        return ctl_usage(ctl, "no command '%s%s%s'", group, space, name);
-    ctl_fail(ctl, "no command '%s%s%s': did you mean '%s%s%s'?", group, space, name, group, space,
-        nearest);
+    if (nearest)
+        ctl_fail(ctl, "no command '%s%s%s': did you mean '%s%s%s'?", group, space, name, group,
+            space, nearest);
+    else
+        ctl_fail(ctl, "no command '%s%s%s': see '%s %s%s--help'", group, space, name, ctl->program,
+            group, space);
     return CTL_USAGE;
 }
 

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { OPTION_LETTERS = 63 }; /* of a name that may be meant for one of ours */
+
 const struct opt_row opt_global[] = {
     {OPT_SOCKET, "socket", "PATH", "the socket of busd", OPT_FILE},
     {OPT_JSON, "json", NULL, "print data as JSON, one object a line", OPT_NOTHING},
@@ -61,16 +63,61 @@ leave(struct opts *opts, int exit_code)
     return OPTS_EXIT;
 }
 
-/** The word that getopt did not like, as the user wrote it. */
+/** What is wrong with a word that is, or begins as, a long option. */
+static int
+complain_long(struct opts *opts, const char *word)
+{
+    size_t length = strcspn(word + 2, "="), found = 0;
+    struct suggest suggest;
+    char name[OPTION_LETTERS + 1];
+    if (length > OPTION_LETTERS)
+        return ctl_usage(opts->ctl, "no option %s", word);
+    memcpy(name, word + 2, length);
+    name[length] = '\0';
+    suggest_init(&suggest, name);
+    for (const struct option *option = opts->longs; option->name; option++) {
+        suggest_try(&suggest, option->name);
+        found += strncmp(option->name, name, length) == 0;
+    }
+    if (optopt != 0)
+        return ctl_usage(opts->ctl, "option --%s takes no value", name);
+    if (found > 1)
+        return ctl_usage(
+            opts->ctl, "--%s may be short for several options: write more of it", name);
+    if (!suggest.best)
+        return ctl_usage(opts->ctl, "no option --%s", name);
+    ctl_fail(opts->ctl, "no option --%s: did you mean --%s?", name, suggest.best);
+    return CTL_USAGE;
+}
+
+/** Whether getopt complains of a long option: what has no name of ours leaves 0 in optopt. */
+static bool
+is_of_long(const struct opts *opts, const char *word)
+{
+    if (strncmp(word, "--", 2) != 0)
+        return false;
+    if (optopt == 0 || optopt >= OPT_LONG)
+        return true;
+    /* A long one that has a letter too. */
+    for (const struct option *option = opts->longs; option->name; option++)
+        if (option->val == optopt)
+            return strncmp(option->name, word + 2, strcspn(word + 2, "=")) == 0;
+    return false;
+}
+
+/** Tells what getopt did not like in a word, as the user wrote it. */
 static int
 complain(struct opts *opts, int why)
 {
+    const char *word = opts->argv[optind - 1];
+    bool is_long = is_of_long(opts, word);
     char letter[3] = {'-', (char)optopt, '\0'};
-    bool is_letter = optopt > 0 && optopt < OPT_LONG;
-    const char *word = is_letter ? letter : opts->argv[optind - 1];
     if (why == ':')
-        return leave(opts, ctl_usage(opts->ctl, "option %s needs a value", word));
-    return leave(opts, ctl_usage(opts->ctl, "no such option, or not this way: %s", word));
+        return leave(
+            opts, ctl_usage(opts->ctl, "option %s needs a value", is_long ? word : letter));
+    if (is_long)
+        return leave(opts, complain_long(opts, word));
+    return leave(opts, ctl_usage(opts->ctl, "no option %s", letter));
 }
 
 static void
@@ -142,6 +189,9 @@ opts_number(const struct opts *opts, const char *name, int64_t min, int64_t max,
 {
     if (number_parse(opts->value, min, max, number) == 0)
         return CTL_OK;
+    if (max == INT64_MAX)
+        return ctl_usage(opts->ctl, "%s %s: a number of at least %lld is wanted", name, opts->value,
+            (long long)min);
     return ctl_usage(opts->ctl, "%s %s: a number from %lld to %lld is wanted", name, opts->value,
         (long long)min, (long long)max);
 }

@@ -31,7 +31,9 @@ places_parse_list(
         if (list && !range(&at, &first, &last))
             return ctl_usage(ctl, "%s%s: partitions as in 0,2-5 are wanted", what, list);
         if (last >= partitions)
-            return ctl_fail(ctl, "partition %lld: the topic has the partitions 0 to %d",
+            return ctl_fail(ctl,
+                partitions == 1 ? "partition %lld: the topic has partition 0 only"
+                                : "partition %lld: the topic has the partitions 0 to %d",
                 (long long)last, partitions - 1);
         for (int64_t i = first; i <= last; i++)
             wanted[i] = true;

@@ -29,7 +29,8 @@ static const struct opt_row options[] = {
     {OPT_LINGER, "linger", "MS", "how long a batch waits for more records; default: 0",
         OPT_NOTHING},
     {OPT_STRICT, "strict", NULL, "stop at a record without the key delimiter", OPT_NOTHING},
-    {'X', "set", "NAME=VALUE", "a setting of the producer; may be given several times",
+    {'X', "set", "NAME=VALUE",
+        "a setting of the producer, see 'config list -s producer'; may be given several times",
         OPT_CLIENT_SETTING},
     {0},
 };

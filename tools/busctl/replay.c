@@ -27,7 +27,7 @@ enum {
 };
 
 static const struct opt_row options[] = {
-    {OPT_INTO, "into", "TOPIC2", "where the records go; with as many partitions at least",
+    {OPT_INTO, "into", "TOPIC2", "where the records go: a topic with at least as many partitions",
         OPT_TOPIC},
     {OPT_FROM, "from", "TIME",
         "begin at this time, as in 14:00, -1h or 2026-08-01T14:00:00Z; "
@@ -50,7 +50,8 @@ static const struct opt_row options[] = {
         OPT_NOTHING},
     {OPT_LINGER, "linger", "MS",
         "how long a batch waits for more records; default: 0, and 5 with --speed max", OPT_NOTHING},
-    {'X', "set", "NAME=VALUE", "a setting of the producer; may be given several times",
+    {'X', "set", "NAME=VALUE",
+        "a setting of the producer, see 'config list -s producer'; may be given several times",
         OPT_CLIENT_SETTING},
     {0},
 };
@@ -58,7 +59,7 @@ static const struct opt_row options[] = {
 static const char *const examples[] = {
     "$0 replay orders --from 14:00 --to 14:30 --into test --create",
     "$0 replay orders --from -1h --speed 10 --into test",
-    "$0 replay orders -o 1000:2000 -p 0 --speed max --keep-timestamps --into copy --create",
+    "$0 replay orders -o -100 -p 0 --speed max --keep-timestamps --into copy --create",
     "$0 replay orders --from 2026-08-01 --speed 60 --into test --dry-run",
     NULL,
 };
@@ -158,7 +159,7 @@ parse_range(const struct opts *opts, struct replay *replay)
     range->has_end = replay->to_text != NULL;
     if (code == CTL_OK && replay->to_text)
         code = parse_point(opts, "--to", replay->to_text, &range->to);
-    if (code == CTL_OK && range_check(range, replay->from_text, replay->to_text) < 0)
+    if (code == CTL_OK && range_settle(range, replay->from_text, replay->to_text) < 0)
         code = ctl_usage(ctl, "%s", bus_error());
     return code;
 }
@@ -363,7 +364,7 @@ run(struct ctl *ctl, struct opts *opts)
 
 const struct command command_replay = {
     .name = "replay",
-    .arguments = "TOPIC",
+    .arguments = "TOPIC --into TOPIC2",
     .text = "Copies a range of a topic into another topic, at the pace at which it was written.",
     .options = options,
     .examples = examples,

@@ -12,6 +12,8 @@
 /* From here on an epoch is in milliseconds: as seconds it would be the year 5138. */
 #define EPOCH_MS_MIN INT64_C(100000000000)
 
+#define DAY_MS INT64_C(86400000)
+
 enum { YEAR_MAX = 9999, DIGITS_MAX = 15 };
 
 static const struct unit {
@@ -259,11 +261,28 @@ is_reversed(const struct start *from, const struct start *to)
     return from->kind == START_TAIL ? from->value < to->value : from->value > to->value;
 }
 
-int
-range_check(const struct range *range, const char *from, const char *to)
+/** Reads a start that is a time of day, "@14:00" or "14:00", as milliseconds since midnight. */
+static bool
+time_of_day(const char *text, int64_t *ms)
 {
+    struct tm tm = {0};
+    const char *at = text + (text[0] == '@');
+    if (!clock_time(&at, &tm, ms) || *at != '\0')
+        return false;
+    *ms += ((tm.tm_hour * 60 + tm.tm_min) * INT64_C(60) + tm.tm_sec) * 1000;
+    return true;
+}
+
+int
+range_settle(struct range *range, const char *from, const char *to)
+{
+    int64_t from_ms, to_ms;
     if (!range->has_end || !is_reversed(&range->from, &range->to))
         return 0;
+    if (time_of_day(from, &from_ms) && time_of_day(to, &to_ms) && from_ms < to_ms) {
+        range->to.value += DAY_MS;
+        return 0;
+    }
     return err_set(BUS_ERR_INVALID_FORMAT,
         "the range ends at %s, before its start %s: write the earlier one first", to, from);
 }
@@ -276,7 +295,7 @@ parse_both(char *from, const char *to, int64_t now_ms, struct range *range)
     int rc = start_parse(from, now_ms, &range->from);
     if (rc == 0)
         rc = start_parse(to, now_ms, &range->to);
-    return rc < 0 ? rc : range_check(range, from, to);
+    return rc < 0 ? rc : range_settle(range, from, to);
 }
 
 int

@@ -52,9 +52,10 @@ struct range {
 int range_parse(const char *text, int64_t now_ms, struct range *range);
 
 /**
- * Refuses a TO that is before FROM, as range_parse() does; `from` and `to` are the words for the
- * message. Returns 0 or -BUS_ERR_INVALID_FORMAT.
+ * Looks at the two together, as range_parse() does; `from` and `to` are their words. From 14:00 to
+ * 14:30 is half an hour also while that half hour is under way and the latest 14:30 was yesterday.
+ * Returns 0, or -BUS_ERR_INVALID_FORMAT when TO is before FROM.
  */
-int range_check(const struct range *range, const char *from, const char *to);
+int range_settle(struct range *range, const char *from, const char *to);
 
 #endif

@@ -16,10 +16,10 @@
 static const double delay_min_s = 0.1, delay_max_s = 3600;
 
 static const struct opt_row options[] = {
-    {'d', "delay", "SECONDS", "between two looks, 0.1 to 3600; default: 1", OPT_NOTHING},
+    {'d', "delay", "SECONDS", "the time between two looks, 0.1 to 3600; default: 1", OPT_NOTHING},
     {'s', "sort", "name|records|bytes|size|partitions|lag",
-        "what stands at the top: records and bytes a second, the largest, the largest lag; "
-        "default: name",
+        "the order: by name, or the most records a second, bytes a second, bytes, partitions or "
+        "lag first; default: name",
         OPT_NOTHING},
     {'r', "reverse", NULL, "the other way round", OPT_NOTHING},
     {'b', "batch", NULL, "print one frame after the other, without a terminal", OPT_NOTHING},

@@ -5,7 +5,8 @@ enum { PARTITIONS_MAX = 10000 };
 
 static const struct opt_row options[] = {
     {'p', "partitions", "N", "raise the number of partitions to N", OPT_NOTHING},
-    {'c', "config", "NAME=VALUE", "change a setting; NAME alone: back to the default",
+    {'c', "config", "NAME=VALUE",
+        "change a setting, see 'config list -s topic'; NAME alone: back to the default",
         OPT_TOPIC_SETTING},
     {0},
 };

@@ -125,6 +125,9 @@ compact(struct ctl *ctl, struct work *work)
     int rc = bus_compactions_fetch(work->bus, work->topic, partition, &work->before);
     if (rc == 0)
         rc = bus_topic_compact(work->bus, work->topic, partition);
+    if (rc == -BUS_ERR_POLICY_VIOLATION)
+        return ctl_fail(ctl, "%s: 'topic alter -c cleanup.policy=compact %s' changes that",
+            bus_error(), work->topic);
     if (rc < 0)
         return ctl_fail_bus(ctl, rc, work->topic);
     interrupt_catch(NULL);

@@ -11,7 +11,8 @@ struct plan {
 static const struct opt_row options[] = {
     {'p', "partitions", "N", "how many partitions, 1 to 10000; default: busd's num.partitions",
         OPT_NOTHING},
-    {'c', "config", "NAME=VALUE", "a setting of the topic; may be given several times",
+    {'c', "config", "NAME=VALUE",
+        "a setting of the topic, see 'config list -s topic'; may be given several times",
         OPT_TOPIC_SETTING},
     {0},
 };
