@@ -61,7 +61,9 @@ groups_refused(const char *group, int16_t wire)
             BUS_ERR_NON_EMPTY_GROUP, "group %s has members: stop them, then try again", group);
     case BUS_ERR_GROUP_AUTHORIZATION_FAILED:
         return err_set(BUS_ERR_GROUP_AUTHORIZATION_FAILED,
-            "group %s reads a topic that you may not read: its setting access.read says who may",
+            "not allowed on group %s: it reads a topic whose access.read leaves you out, or an "
+            "access "
+            "rule does",
             group);
     case BUS_ERR_INVALID_GROUP_ID:
         return err_set(BUS_ERR_INVALID_GROUP_ID, "'%s' cannot be the name of a group", group);
