@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Retention carried out: the start of the log and the files.
  */
+#include "base/clock.h"
 #include "base/err.h"
 #include "store/private.h"
 #include "unit/clean_world.h"
@@ -61,6 +62,38 @@ test_by_size(void)
     clean_world_reboot(&world);
     CU_ASSERT_EQUAL(start_of(&world), start);
     CU_ASSERT_EQUAL(clean_world_check(&world, false), world.count - start);
+    clean_world_fini(&world);
+}
+
+static void
+roll_unflushed(struct clean_world *world)
+{
+    struct world_batch filler = {
+        .records = 1, .first_key = WORLD_KEYS - 1, .value_size = 3000, .producer_id = -1};
+    int64_t base = segments_active(world->fixture.log)->base_offset;
+    while (segments_active(world->fixture.log)->base_offset == base) {
+        clean_world_append(world, &filler);
+        fixture_serve(&world->fixture);
+    }
+}
+
+/** Segments that were never flushed go: they do not stand in the way of those behind them. */
+static void
+test_faster_than_flush(void)
+{
+    struct clean_world world;
+    begin(&world, 0);
+    for (int i = 0; i < 4; i++)
+        roll_unflushed(&world);
+    world.rules.retention_bytes = 0;
+    configure(&world);
+    fixture_serve(&world.fixture);
+    CU_ASSERT(start_of(&world) > 0);
+    CU_ASSERT(start_of(&world) > fixture_bounds(&world.fixture).durable_offset);
+    CU_ASSERT_EQUAL(
+        log_flush(world.fixture.log, world.count, clock_mono_ns() + INT64_C(60000000000)),
+        LOG_FLUSHED);
+    CU_ASSERT_EQUAL(fixture_bounds(&world.fixture).durable_offset, world.count);
     clean_world_fini(&world);
 }
 
@@ -175,6 +208,7 @@ register_retention(void)
 {
     static const struct unit_case cases[] = {
         {"by size, and across restarts", test_by_size},
+        {"it may be faster than the flush", test_faster_than_flush},
         {"by age, and never the active segment", test_by_age},
         {"nothing goes before the start is saved", test_checkpoint_fails},
         {"a reader keeps its file", test_reader_keeps_its_file},
