@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What committed offsets cost: a commit while few and while many are there, and a start with many.
- * usage: bench_offsets FOLDER [GROUPS [PARTITIONS]], the folder on the disk in question
+ * What committed offsets cost: a commit while few and while many are there, and a start with many,
+ * whose groups have MEMBERS (1) members each that come back in their generation.
+ * usage: bench_offsets FOLDER [GROUPS [PARTITIONS [MEMBERS]]], the folder on the disk in question
  */
+#include "api/coordinator.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "cluster/offsets.h"
@@ -12,7 +14,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { GROUPS = 10000, PARTITIONS = 10, TURN = 100, PROBES = 2000, MAP_BYTES = 256 << 20 };
+enum {
+    GROUPS = 10000,
+    PARTITIONS = 10,
+    TURN = 100,
+    PROBES = 2000,
+    MEMBERS_MAX = 100,
+    MAP_BYTES = 256 << 20
+};
 
 struct bench {
     const char *folder;
@@ -20,6 +29,8 @@ struct bench {
     struct meta *meta;
     struct controller controller;
     struct offsets *offsets;
+    struct api api; /* as much of it as the coordinator uses */
+    struct coordinator *coordinator;
     struct settings settings;
     int64_t done; /* commits told to be safe */
 };
@@ -131,7 +142,8 @@ start(struct bench *b)
         .flush = flush,
         .soon = soon};
     char path[300];
-    int64_t times[4];
+    static const struct api_daemon_ops daemon = {.mono_ms = mono_ms};
+    int64_t times[5];
     snprintf(path, sizeof path, "%s/meta", b->folder);
     struct meta_options meta = {.folder = path, .map_bytes = MAP_BYTES, .node_id = 1};
     struct store_options store = {.data = b->folder,
@@ -146,9 +158,16 @@ start(struct bench *b)
     times[2] = clock_mono_ns();
     must(offsets_open(&options, &b->offsets), "offsets");
     times[3] = clock_mono_ns();
-    printf("start: files %.1f ms, cluster %.1f ms, offsets %.1f ms, together %.1f ms\n",
+    b->api = (struct api){.wiring = {.ops = &daemon, .context = b, .controller = &b->controller},
+        .offsets = b->offsets};
+    must(coordinator_new(&b->api, &b->coordinator), "coordinator");
+    times[4] = clock_mono_ns();
+    printf("start: files %.1f ms, cluster %.1f ms, offsets %.1f ms, groups %.1f ms, "
+           "together %.1f ms; %zu groups in %.1f MB\n",
         (double)(times[1] - times[0]) / 1e6, (double)(times[2] - times[1]) / 1e6,
-        (double)(times[3] - times[2]) / 1e6, (double)(times[3] - times[0]) / 1e6);
+        (double)(times[3] - times[2]) / 1e6, (double)(times[4] - times[3]) / 1e6,
+        (double)(times[4] - times[0]) / 1e6, coordinator_groups(b->coordinator)->count,
+        (double)coordinator_groups(b->coordinator)->bytes / 1e6);
 }
 
 static void
@@ -156,6 +175,7 @@ stop(struct bench *b)
 {
     int64_t from = clock_mono_ns();
     offsets_close(&b->offsets);
+    coordinator_free(&b->coordinator);
     controller_close(&b->controller);
     store_flush(b->store);
     meta_close(&b->meta);
@@ -186,6 +206,36 @@ commit(struct bench *b, long group, int32_t partitions, int64_t offset)
     must(offsets_commit(b->offsets, &one, &waiter, NULL), "commit");
 }
 
+/** The group as its leader's assignment leaves it: `members` with 60 bytes each of what they tell.
+ */
+static void
+store_members(struct bench *b, long group, int members)
+{
+    static const uint8_t told[60];
+    struct group_metadata_value_member rows[MEMBERS_MAX];
+    char name[32], ids[MEMBERS_MAX][48];
+    struct offsets_waiter waiter = {count, b};
+    snprintf(name, sizeof name, "group-%ld", group);
+    for (int i = 0; i < members; i++) {
+        snprintf(ids[i], sizeof ids[i], "client-%036ld-%02d", group, i);
+        rows[i] = (struct group_metadata_value_member){.member_id = ids[i],
+            .client_id = "client",
+            .client_host = "/local",
+            .rebalance_timeout = 300000,
+            .session_timeout = 45000,
+            .subscription = {told, sizeof told},
+            .assignment = {told, sizeof told}};
+    }
+    struct group_metadata_value value = {.protocol_type = "consumer",
+        .generation = 1,
+        .protocol = "range",
+        .leader = ids[0],
+        .current_state_timestamp = -1,
+        .members = rows,
+        .members_count = members};
+    must(offsets_store_group(b->offsets, name, &value, &waiter, NULL), "group");
+}
+
 /** Nanoseconds for a commit of one partition, of many in a turn: the flush is shared. */
 static double
 probe(struct bench *b, int64_t offset)
@@ -202,13 +252,14 @@ main(int argc, char **argv)
 {
     static struct bench bench;
     struct bench *b = &bench;
-    if (argc < 2 || argc > 4) {
-        fprintf(stderr, "usage: bench_offsets FOLDER [GROUPS [PARTITIONS]]\n");
+    if (argc < 2 || argc > 5) {
+        fprintf(stderr, "usage: bench_offsets FOLDER [GROUPS [PARTITIONS [MEMBERS]]]\n");
         return 2;
     }
     long groups = argc > 2 ? strtol(argv[2], NULL, 10) : GROUPS;
     int32_t partitions = argc > 3 ? (int32_t)strtol(argv[3], NULL, 10) : PARTITIONS;
-    if (groups < 100 || partitions < 1 || partitions > 1000)
+    int members = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 1;
+    if (groups < 100 || partitions < 1 || partitions > 1000 || members < 0 || members > MEMBERS_MAX)
         return 2;
     b->folder = argv[1];
     mkdir(b->folder, 0700);
@@ -225,6 +276,8 @@ main(int argc, char **argv)
     double few = probe(b, 0);
     for (long i = 0; i < groups; i++) {
         commit(b, i, partitions, i);
+        if (members > 0)
+            store_members(b, i, members);
         if (i % TURN == TURN - 1)
             offsets_run(b->offsets);
     }
