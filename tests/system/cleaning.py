@@ -2,13 +2,12 @@
 """Retention and compaction in a real busd: beside readers and writers, with crashes, a full disk,
 damage, and a wall clock that jumps."""
 
-import itertools
-import json
 import re
 import struct
 
 import harness
 import tap
+from feed import Feed, check, records, send
 
 SETTINGS = {
     **harness.SMALL,
@@ -16,47 +15,8 @@ SETTINGS = {
     "log.cleaner.backoff.ms": 100,
     "log.retention.check.interval.ms": 100,
 }
-KEYS = 50
 COMPACT = ("-c", "cleanup.policy=compact")
 DAY_S = 86400
-
-
-class Feed:
-    """Lines for busctl produce, each with a key; remembers the last of each."""
-
-    def __init__(self):
-        self.numbers = itertools.count()
-        self.last = {}
-
-    def lines(self, count, size=400):
-        text = []
-        for number in itertools.islice(self.numbers, count):
-            key = f"k{number * 7 % KEYS}"
-            self.last[key] = number
-            text.append(f"{key}:{number:09d}{'.' * (number % size)}\n")
-        return "".join(text)
-
-
-def send(bus, feed, count, *options):
-    bus.busctl("produce", "-k", ":", *options, "t", stdin=feed.lines(count))
-
-
-def records(bus, *options):
-    """(key, number) of all that a consumer gets from the beginning to the end."""
-    out = bus.busctl("--json", "consume", "-e", *options, "t").stdout
-    rows = [json.loads(line) for line in out.splitlines()]
-    return [(row["offset"], row["key"], int(row["value"][:9])) for row in rows]
-
-
-def check(bus, feed, rows=None):
-    """What a reader gets is in order, and ends with the last value of each key."""
-    rows = records(bus) if rows is None else rows
-    assert [r[0] for r in rows] == sorted({r[0] for r in rows}), "offsets do not rise"
-    assert [r[2] for r in rows] == sorted(r[2] for r in rows), "records were reordered"
-    assert all(offset == number for offset, _, number in rows), "an offset has another record"
-    last = {key: number for _, key, number in rows}
-    assert last == feed.last, f"{len(last)} keys; {set(last.items()) ^ set(feed.last.items())}"
-    return rows
 
 
 def wait_compacted(bus, count=1):
@@ -123,38 +83,6 @@ def without_key():
             assert "key" in done.stderr and "compacted" in done.stderr, done.stderr
         bus.busctl("produce", "-k", ":", "t", stdin="k:000000000\n")
         assert len(records(bus)) == 1
-
-
-def crashes():
-    strikes = 0
-    for call in ("rename", "unlink", "fsync", "fdatasync"):
-        for path, n in ((".clean", 1), (".clean", 2), ("cleaner-checkpoint", 1), ("t-0", 3)):
-            feed = Feed()
-            with harness.Bus(settings=SETTINGS) as bus:
-                when = bus.folder / "now"
-                bus.start(
-                    env=bus.environment(fault=f"after:{call}@{path}:{n}:kill", when=when)
-                )
-                bus.busctl("topic", "create", "t", *COMPACT, "-c", "min.cleanable.dirty.ratio=1")
-                send(bus, feed, 9000)
-                when.touch()
-                bus.busctl("topic", "alter", "t", "-c", "min.cleanable.dirty.ratio=0.1", check=False)
-                harness.until(
-                    lambda: not bus.busd.alive() or "compacted up to" in bus.busd.err(),
-                    "death or success",
-                    detail=bus.busd.tail,
-                )
-                strikes += not bus.busd.alive()
-                bus.kill()
-                if n == 2:
-                    bus.forget_shared_memory()
-                bus.start()
-                check(bus, feed)
-                send(bus, feed, 6000)
-                wait_compacted(bus)
-                check(bus, feed)
-                leaves_nothing(bus)
-    assert strikes >= 6, strikes
 
 
 def disk_full():
@@ -293,7 +221,6 @@ def clock_jumps():
 
 tap.run("compaction beside readers and writers", beside_readers)
 tap.run("a record without key is refused", without_key)
-tap.run("busd dies in the middle of a compaction", crashes)
 tap.run("a full disk leaves the old segments", disk_full)
 tap.run("a damaged segment is left alone and reported", damage)
 tap.run("retention by size, and consumers below the start", by_size)
