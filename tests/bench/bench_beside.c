@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,11 +66,24 @@ fail(const char *what)
     exit(1);
 }
 
+/** The pace of the streams: waits for a timer, one a process. */
 static void
-sleep_until(int64_t when_ns)
+wait_until(int64_t when_ns)
 {
-    struct timespec when = {.tv_sec = when_ns / 1000000000, .tv_nsec = when_ns % 1000000000};
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL);
+    static int timer = -1;
+    static pid_t owner;
+    struct itimerspec when = {
+        .it_value = {.tv_sec = when_ns / 1000000000, .tv_nsec = when_ns % 1000000000}};
+    uint64_t times;
+    if (owner != getpid()) {
+        timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+        owner = getpid();
+    }
+    if (timer < 0 || timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) < 0 ||
+        read(timer, &times, sizeof times) < 0) {
+        perror("timer");
+        exit(1);
+    }
 }
 
 static void
@@ -149,7 +163,7 @@ send_stream(struct shared *shared, const char *socket)
     pin(0);
     prctl(PR_SET_TIMERSLACK, 1UL);
     for (int64_t next_ns = now_ns(); !atomic_load(&shared->ends); next_ns += PERIOD_NS) {
-        sleep_until(next_ns);
+        wait_until(next_ns);
         int64_t sent_ns = now_ns();
         memcpy(value, &sent_ns, sizeof sent_ns);
         if (bus_send(topic, &message, NULL) < 0)
@@ -173,7 +187,7 @@ feed(struct shared *shared, const char *socket, const char *name, int64_t bytes_
     int64_t period_ns = (int64_t)FEED_RECORDS * FEED_BYTES * 1000000000 / bytes_per_second;
     uint64_t random = 88172645463325252;
     for (int64_t next_ns = now_ns(); !atomic_load(&shared->ends); next_ns += period_ns) {
-        sleep_until(next_ns);
+        wait_until(next_ns);
         for (int i = 0; i < FEED_RECORDS; i++) {
             random = random * 6364136223846793005 + 1442695040888963407;
             int n = snprintf(keys[i], sizeof keys[i], "k%d", (int)((random >> 33) % KEYS));
@@ -204,9 +218,9 @@ measure(struct shared *shared, int seconds)
 {
     atomic_store(&shared->count, 0);
     atomic_store(&shared->measures, true);
-    sleep_until(now_ns() + seconds * INT64_C(1000000000));
+    wait_until(now_ns() + seconds * INT64_C(1000000000));
     atomic_store(&shared->measures, false);
-    sleep_until(now_ns() + 10000000);
+    wait_until(now_ns() + 10000000);
     int count = atomic_load(&shared->count);
     if (count < 1000) {
         fprintf(stderr, "bench_beside: only %d records came\n", count);
@@ -263,11 +277,11 @@ compare(struct shared *shared, struct bus *bus, int runs, int seconds)
     double alone_us[RUNS_MAX], beside_us[RUNS_MAX], ratios[RUNS_MAX];
     for (int i = 0; i < runs; i++) {
         set_upkeep(bus, false);
-        sleep_until(now_ns() + 500000000);
+        wait_until(now_ns() + 500000000);
         struct figures alone = measure(shared, seconds);
         set_upkeep(bus, true);
         int64_t before = compactions(bus);
-        sleep_until(now_ns() + 500000000);
+        wait_until(now_ns() + 500000000);
         struct figures beside = measure(shared, seconds);
         printf("alone p50 %.1f p99 %.1f p99.9 %.1f us; beside p50 %.1f p99 %.1f p99.9 %.1f us, "
                "%" PRId64 " compactions\n",
