@@ -4,7 +4,7 @@ in groups, is what local programs see at the same offsets."""
 
 import json
 
-import kafka_door
+import kafka_bus
 import tap
 
 COUNT = 500
@@ -41,19 +41,19 @@ def lists(door):
 
 def codec(door, name):
     topic = f"codec-{name}"
-    pairs = kafka_door.records(COUNT, name)
+    pairs = kafka_bus.records(COUNT, name)
     produce(door, topic, pairs, "-z", name)
     there = consume(door, topic)
     assert [line.split(" ", 3)[3] for line in there] == [f"{k} {v}" for k, v in pairs]
     assert there == door.local(topic)
     # The bytes are those that the client has sent: the batch says how it was compressed.
-    number = kafka_door.CODECS.index(name)
+    number = kafka_bus.CODECS.index(name)
     assert number in door.codecs_of(topic), door.codecs_of(topic)
 
 
 def reads_what_was_local(door):
     door.bus.busctl("topic", "create", "local")
-    pairs = kafka_door.records(COUNT)
+    pairs = kafka_bus.records(COUNT)
     for name in ("none", "zstd"):
         door.bus.busctl("produce", "-k", SEPARATOR, "--compression", name, "local", stdin=lines(pairs))
     assert consume(door, "local") == door.local("local")
@@ -78,7 +78,7 @@ def large_messages(door):
 
 
 def queries(door):
-    produce(door, "asked", kafka_door.records(3), "-X", "acks=all")
+    produce(door, "asked", kafka_bus.records(3), "-X", "acks=all")
     at = [line.split()[2] for line in door.local("asked")]
     for time, offset in (("-2", 0), ("-1", 3), (at[0], 0), ("9999999999999", -1)):
         answer = kcat(door, "-Q", "-t", f"asked:0:{time}")
@@ -86,7 +86,7 @@ def queries(door):
 
 
 def seeks(door):
-    produce(door, "sought", kafka_door.records(50))
+    produce(door, "sought", kafka_bus.records(50))
     assert len(consume(door, "sought", "-o", "20")) == 30
     assert len(consume(door, "sought", "-o", "-5")) == 5
     time = door.local("sought")[0].split()[2]
@@ -119,14 +119,14 @@ def groups(door):
 
 
 def idempotent(door):
-    pairs = kafka_door.records(COUNT)
+    pairs = kafka_bus.records(COUNT)
     produce(door, "once", pairs, "-X", "enable.idempotence=true")
     assert [line.split(" ", 3)[3] for line in door.local("once")] == [f"{k} {v}" for k, v in pairs]
 
 
 def outlives_busd(door):
     """A consumer that waits goes on behind a crash of busd."""
-    produce(door, "kept", kafka_door.records(1))
+    produce(door, "kept", kafka_bus.records(1))
     port = door.address.rsplit(":", 1)[1]
     follower = door.spawn(["kcat", "-u", "-E", "-b", door.address, "-C", "-t", "kept", "-f", "%o %s\\n"])
     follower.line("^0 record-value-0")
@@ -137,10 +137,10 @@ def outlives_busd(door):
     follower.line("^1 again")
 
 
-kafka_door.needs("kcat", "kcat")
-with kafka_door.Door() as shared:
+kafka_bus.needs("kcat", "kcat")
+with kafka_bus.Door() as shared:
     tap.run("lists node and topics", lists, shared)
-    for one in kafka_door.CODECS:
+    for one in kafka_bus.CODECS:
         tap.run(f"writes and reads with codec {one}", codec, shared, one)
     tap.run("reads what local programs have written", reads_what_was_local, shared)
     tap.run("keeps headers and tombstones", headers_and_tombstones, shared)
@@ -149,6 +149,6 @@ with kafka_door.Door() as shared:
     tap.run("seeks by offset and by time", seeks, shared)
     tap.run("shares the work of a group", groups, shared)
     tap.run("produces idempotently", idempotent, shared)
-with kafka_door.Door() as crashing:
+with kafka_bus.Door() as crashing:
     tap.run("goes on when busd was killed and came back", outlives_busd, crashing)
 tap.done()

@@ -2,7 +2,7 @@
 """What tests with clients of others share: a bus with a Kafka door, records that are told apart, and
 whether what came out by one door is what went in by the other.
 
-    with kafka_door.Door() as door:
+    with kafka_bus.Door() as door:
         door.bus.busctl("topic", "create", "t")
         program = door.spawn(["kcat", "-b", door.address, "-C", "-t", "t"])
         ...
