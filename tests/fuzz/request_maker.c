@@ -8,6 +8,7 @@
 #include "record/builder.h"
 #include "record/codec.h"
 #include "record/crc32c.h"
+#include "shm/control.h"
 
 #include <string.h>
 
@@ -171,6 +172,89 @@ records(struct request_maker *maker)
     return (struct bytes){copy, copy ? (int32_t)n : 0};
 }
 
+/* ---- sense ---------------------------------------------------------------------------------- */
+
+/**
+ * What a field of a name is mostly: without it nobody would ever join a group or map a partition.
+ * Its `text`, or a number from `low` to `high`.
+ */
+static const struct sense {
+    const char *field;
+    const char *text;
+    int64_t low, high;
+} senses[] = {
+    {"access", NULL, 0, 2},
+    {"acks", NULL, -1, 1},
+    {"committed_offset", NULL, 0, 9},
+    {"current_leader_epoch", NULL, -1, 0},
+    {"fetch_offset", NULL, 0, 9},
+    {"generation", NULL, 1, 1},
+    {"group", "g", 0, 0},
+    {"group_id", "g", 0, 0},
+    {"isolation_level", NULL, 0, 1},
+    {"last_fetched_epoch", NULL, -1, -1},
+    {"layout_version", NULL, SHM_LAYOUT_VERSION, SHM_LAYOUT_VERSION},
+    {"leader_epoch", NULL, -1, 0},
+    {"max_bytes", NULL, 1, 100000},
+    {"max_wait_ms", NULL, 0, 2000},
+    {"min_bytes", NULL, 0, 100},
+    {"name", "t", 0, 0},
+    {"num_partitions", NULL, -1, 3},
+    {"offset", NULL, -1, 9},
+    {"operation", NULL, 2, 12},
+    {"partition", NULL, 0, 1},
+    {"partition_index", NULL, 0, 1},
+    {"partition_max_bytes", NULL, 1, 100000},
+    {"pattern_type", NULL, 3, 4},
+    {"permission_type", NULL, 2, 3},
+    {"principal", "User:anna", 0, 0},
+    {"producer_epoch", NULL, -1, 0},
+    {"protocol_name", "range", 0, 0},
+    {"protocol_type", "consumer", 0, 0},
+    {"rebalance_timeout_ms", NULL, 1000, 60000},
+    {"replica_id", NULL, -1, -1},
+    {"replication_factor", NULL, -1, 1},
+    {"resource_pattern_type", NULL, 3, 4},
+    {"resource_type", NULL, 2, 4},
+    {"seq", NULL, -1, 1},
+    {"session_epoch", NULL, -1, 0},
+    {"session_id", NULL, 0, 0},
+    {"session_timeout_ms", NULL, 6000, 30000},
+    {"topic", "t", 0, 0},
+    {"topic_name", "t", 0, 0},
+};
+
+/** Whether the field is given a sense this time; NULL: it has none, or is left to chance. */
+static const struct sense *
+sense_of(struct request_maker *maker, const struct field *field)
+{
+    for (size_t i = 0; i < sizeof senses / sizeof senses[0]; i++)
+        if (strcmp(senses[i].field, field->name) == 0)
+            return maker_below(maker, 4) == 0 ? NULL : &senses[i];
+    return NULL;
+}
+
+static int64_t
+sensible_number(struct request_maker *maker, const struct field *field)
+{
+    if (strncmp(field->name, "generation_id", 13) == 0 && maker_below(maker, 4) != 0)
+        return maker->generation;
+    const struct sense *sense = sense_of(maker, field);
+    if (!sense || sense->text)
+        return number(maker);
+    int64_t span = sense->high - sense->low + 1;
+    return sense->low + (maker_byte(maker) * INT64_C(257)) % span;
+}
+
+static const char *
+sensible_text(struct request_maker *maker, const struct field *field)
+{
+    if (strcmp(field->name, "member_id") == 0 && maker_below(maker, 4) != 0)
+        return maker->member_id;
+    const struct sense *sense = sense_of(maker, field);
+    return sense && sense->text ? sense->text : text(maker);
+}
+
 /* ---- fields --------------------------------------------------------------------------------- */
 
 static struct bytes
@@ -203,7 +287,7 @@ fill_value(struct request_maker *maker, const struct field *field, void *out)
         *(bool *)out = maker_byte(maker) & 1;
         return;
     case FIELD_STR:
-        *(const char **)out = text(maker);
+        *(const char **)out = sensible_text(maker, field);
         return;
     case FIELD_BYTES:
     case FIELD_RECORDS:
@@ -216,7 +300,7 @@ fill_value(struct request_maker *maker, const struct field *field, void *out)
         maker_fill(maker, field->schema, out);
         return;
     default:
-        n = number(maker);
+        n = sensible_number(maker, field);
         break;
     }
     switch (field_size(field)) {
