@@ -4,6 +4,8 @@
 #include "base/err.h"
 #include "record/codec.h"
 
+#include <string.h>
+
 enum { ZSTD_FROM_VERSION = 7 };
 
 /* ---- the batch as a whole ------------------------------------------------------------------- */
@@ -191,20 +193,42 @@ check_records(struct api_request *r, const struct cluster_topic *topic, const st
     return rc < 0 ? rc : failure;
 }
 
+/**
+ * Puts the true maximum into a copy of the batch, as Kafka does it: there are clients that leave it
+ * out. Searches by time and retention go by it.
+ */
 static int
-verify(const struct cluster_topic *topic, const struct bytes *records,
-    const struct batch_header *header)
+set_max_timestamp(struct api_request *r, struct bytes *records, struct batch_header *header,
+    int64_t max_timestamp)
+{
+    size_t size = (size_t)records->len;
+    uint8_t *copy = arena_alloc(&r->arena, size);
+    if (!copy)
+        return -BUS_ERR_NO_MEMORY;
+    memcpy(copy, records->data, size);
+    bytes_put_i64(copy + BATCH_AT_MAX_TIMESTAMP, max_timestamp);
+    batch_seal(copy, size);
+    records->data = copy;
+    return batch_header_read(copy, size, header);
+}
+
+static int
+verify(struct api_request *r, const struct cluster_topic *topic, struct bytes *records,
+    struct batch_header *header)
 {
     struct buf scratch;
+    int64_t max_timestamp;
     buf_init(&scratch);
-    int rc = batch_verify(records->data, (size_t)records->len, header, &scratch,
-        decompressed_max(topic), BATCH_VERIFY_PRODUCE);
+    int rc = batch_verify_produced(records->data, (size_t)records->len, header, &scratch,
+        decompressed_max(topic), &max_timestamp);
     buf_fini(&scratch);
+    if (rc == 0 && max_timestamp != header->max_timestamp)
+        rc = set_max_timestamp(r, records, header, max_timestamp);
     return rc;
 }
 
 int
-produce_check(struct api_request *r, const struct cluster_topic *topic, const struct bytes *records,
+produce_check(struct api_request *r, const struct cluster_topic *topic, struct bytes *records,
     struct batch_header *header, struct produce_response_topic_partition *out)
 {
     int rc = read_one_batch(records, header);
@@ -213,6 +237,6 @@ produce_check(struct api_request *r, const struct cluster_topic *topic, const st
     if (rc == 0)
         rc = check_attributes(r, header);
     if (rc == 0)
-        rc = verify(topic, records, header);
+        rc = verify(r, topic, records, header);
     return rc == 0 ? check_records(r, topic, records, header, out) : rc;
 }

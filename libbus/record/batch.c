@@ -39,29 +39,40 @@ check_headers(const struct record *record, int32_t index)
     return err_prefix(rc, "record %d", index);
 }
 
+/* `largest` NULL: no timestamp may be above the header's; else it follows them. */
 static int
-check_record(
-    const struct record *record, int32_t index, const struct batch_header *h, unsigned flags)
+check_time(const struct record *record, int32_t index, const struct batch_header *h, unsigned flags,
+    int64_t *largest)
+{
+    if (largest && record->timestamp > *largest)
+        *largest = record->timestamp;
+    if (largest || record->timestamp <= h->max_timestamp)
+        return 0;
+    return err_set(
+        flags & BATCH_VERIFY_PRODUCE ? BUS_ERR_INVALID_TIMESTAMP : BUS_ERR_CORRUPT_MESSAGE,
+        "record %d: timestamp %lld is above the batch's largest, %lld", index,
+        (long long)record->timestamp, (long long)h->max_timestamp);
+}
+
+static int
+check_record(const struct record *record, int32_t index, const struct batch_header *h,
+    unsigned flags, int64_t *largest)
 {
     /* A producer's batch has as many records as offsets and the iterator demands rising deltas up
      * to the last, so they are contiguous. */
     if ((flags & BATCH_VERIFY_KEYS) && record->key_bytes < 0)
         return refuse_record(index, "has no key, and a compacted topic needs one");
-    if (record->timestamp > h->max_timestamp)
-        return err_set(
-            flags & BATCH_VERIFY_PRODUCE ? BUS_ERR_INVALID_TIMESTAMP : BUS_ERR_CORRUPT_MESSAGE,
-            "record %d: timestamp %lld is above the batch's largest, %lld", index,
-            (long long)record->timestamp, (long long)h->max_timestamp);
-    return record->header_count == 0 ? 0 : check_headers(record, index);
+    int rc = check_time(record, index, h, flags, largest);
+    return rc < 0 || record->header_count == 0 ? rc : check_headers(record, index);
 }
 
 static int
-check_records(struct batch_iter *it, const struct batch_header *h, unsigned flags)
+check_records(struct batch_iter *it, const struct batch_header *h, unsigned flags, int64_t *largest)
 {
     struct record record;
     int rc;
     for (int32_t index = 0; (rc = batch_iter_next(it, &record)) > 0; index++) {
-        rc = check_record(&record, index, h, flags);
+        rc = check_record(&record, index, h, flags, largest);
         if (rc < 0)
             return rc;
     }
@@ -85,9 +96,9 @@ begin(struct batch_iter *it, const uint8_t *p, size_t bytes, const struct batch_
     return 0;
 }
 
-int
-batch_verify(const void *p, size_t bytes, const struct batch_header *h, struct buf *scratch,
-    size_t decompressed_max, unsigned flags)
+static int
+verify(const void *p, size_t bytes, const struct batch_header *h, struct buf *scratch,
+    size_t decompressed_max, unsigned flags, int64_t *largest)
 {
     if (!batch_crc_ok(p, bytes))
         return err_set(BUS_ERR_CORRUPT_MESSAGE, "batch at offset %lld: the checksum does not match",
@@ -97,5 +108,20 @@ batch_verify(const void *p, size_t bytes, const struct batch_header *h, struct b
         return rc;
     struct batch_iter it;
     rc = begin(&it, p, bytes, h, scratch, decompressed_max);
-    return rc < 0 ? rc : check_records(&it, h, flags);
+    return rc < 0 ? rc : check_records(&it, h, flags, largest);
+}
+
+int
+batch_verify(const void *p, size_t bytes, const struct batch_header *h, struct buf *scratch,
+    size_t decompressed_max, unsigned flags)
+{
+    return verify(p, bytes, h, scratch, decompressed_max, flags, NULL);
+}
+
+int
+batch_verify_produced(const void *p, size_t bytes, const struct batch_header *h,
+    struct buf *scratch, size_t decompressed_max, int64_t *max_timestamp)
+{
+    *max_timestamp = INT64_MIN;
+    return verify(p, bytes, h, scratch, decompressed_max, BATCH_VERIFY_PRODUCE, max_timestamp);
 }

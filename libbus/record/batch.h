@@ -34,4 +34,11 @@ enum {
 int batch_verify(const void *p, size_t bytes, const struct batch_header *h, struct buf *scratch,
     size_t decompressed_max, unsigned flags);
 
+/**
+ * As batch_verify() with BATCH_VERIFY_PRODUCE, but for the header's maximum of the timestamps,
+ * which some clients leave out or get wrong: *max_timestamp is the true one.
+ */
+int batch_verify_produced(const void *p, size_t bytes, const struct batch_header *h,
+    struct buf *scratch, size_t decompressed_max, int64_t *max_timestamp);
+
 #endif

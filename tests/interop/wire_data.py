@@ -265,6 +265,21 @@ def append_time(bus, client):
 
 
 @with_bus()
+def largest_time(_, client):
+    """A maximum of the timestamps that is wrong, as some clients send it, is put right."""
+    codecs = [number for number in range(5) if batches.available(number)]
+    for number in codecs:
+        topic_id = rig.create(client, f"t{number}")
+        for wrong in (-1, 0, NOW, NOW + 4, NOW + 99999999, 2**63 - 1):
+            row = produce(client, f"t{number}", batches.build(TWO, number, MaxTimestamp=wrong))
+            assert row["ErrorCode"] == 0, row
+            raw = rig.fetch(client, f"t{number}", topic_id, offset=row["BaseOffset"])["Records"]
+            ((header, records),) = batches.read(raw)
+            assert header["MaxTimestamp"] == NOW + 5, (wrong, header)
+            exactly([record[1:] for record in records], TWO)
+
+
+@with_bus()
 def produce_idempotent(bus, own):
     topic_id = rig.create(own, "t")
     for version, client in each(bus, "Produce"):
@@ -321,6 +336,7 @@ rig.run("Produce: every version", produce_versions)
 rig.run("Produce: acks=0", produce_acks_none)
 rig.run("Produce: versions 0 to 2 end the connection", old_produce)
 rig.run("Produce: LogAppendTime", append_time)
+rig.run("Produce: a wrong maximum of timestamps is put right", largest_time)
 rig.run("Produce: idempotence", produce_idempotent)
 rig.run("InitProducerId: every version", producer_ids)
 rig.done(wire_client.DATA)
