@@ -24,6 +24,7 @@ SETTINGS = {
 # A producer that tells soon that there is no room.
 IMPATIENT = ("max.block.ms=2000", "delivery.timeout.ms=3000", "worker.size=4000")
 MEDIATED = IMPATIENT + ("direct=never",)
+META_TURNS = 20
 
 
 # ---- a disk of our own --------------------------------------------------------------------------
@@ -239,24 +240,35 @@ def indexes():
         assert bus.stop() == 0, bus.busd.tail()
 
 
-def metadata(call):
+def refused_without_space(bus, fault, worker):
+    """Metadata do not change while the fault is on; records go on."""
+    fault.on()
+    refused = bus.busctl("topic", "create", "late", check=False)
+    assert refused.returncode == 1 and "space" in refused.stderr, refused
+    assert "meta" in refused.stderr, refused
+    fault.struck()
+    worker.told("ack", 1000)
+    listed = bus.busctl("topic", "list").stdout
+    assert "late" not in listed.split() and "t" in listed.split(), listed
+    fault.off()
+
+
+def metadata(*calls):
     """LMDB has no space: what changes metadata is refused, records go on, and it recovers."""
     with harness.Bus(settings=SETTINGS) as bus:
-        fault = Fault(bus, f"before:{call}@data.mdb:1+:ENOSPC")
+        fault = Fault(bus, ";".join(f"before:{call}@data.mdb:1+:ENOSPC" for call in calls))
         bus.busctl("topic", "create", "t", "-p", "1")
         worker = bus.worker("produce", "t", 1, 0, "worker.size=1000")
         worker.told("ack", 20)
-        fault.on()
-        refused = bus.busctl("topic", "create", "late", check=False)
-        assert refused.returncode == 1 and "space" in refused.stderr, refused
-        assert "meta" in refused.stderr, refused
-        fault.struck()
-        worker.told("ack", 3000)
-        listed = bus.busctl("topic", "list").stdout
-        assert "late" not in listed and "t" in listed.split(), listed
-        fault.off()
+        for turn in range(META_TURNS):
+            refused_without_space(bus, fault, worker)
+            bus.busctl("topic", "create", f"between-{turn}")
+            # A page of data may be written by the same call, which LMDB gets over by itself.
+            if "write" in calls or "opened anew" in bus.busd.err():
+                break
+        else:
+            raise AssertionError("the meta page was never met")
         bus.busctl("topic", "create", "late")
-        assert call != "pwrite" or "opened anew" in bus.busd.err(), "LMDB went on by itself"
         a_few(bus, "late", 3)
         worker.told("ack", 100)
         end_well(worker)
@@ -281,6 +293,6 @@ for name, rules in (
     tap.run(f"no space for {name}, direct producer", reservation, rules, *IMPATIENT)
     tap.run(f"no space for {name}, mediated producer", reservation, rules, *MEDIATED)
 tap.run("no space for indexes", indexes)
-tap.run("no space for LMDB", metadata, "write")
+tap.run("no space for LMDB", metadata, "write", "pwrite")
 tap.run("no space for LMDB's meta page, after which it wants to be opened anew", metadata, "pwrite")
 tap.done()
