@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 enum {
-    TAKEN_AT_ONCE = 10000,
+    GIVEN_AT_ONCE = 1000,   /* records, to librdkafka */
     STREAM_BYTES = 1 << 20, /* of one write of the bare stream */
     TRIPS = 20000,
     ANSWER_BYTES = 64, /* an answer to Produce */
@@ -180,19 +180,21 @@ tell(const char *what, size_t size, double records, double took_s, double cpu_s,
 static int64_t
 produce(const char *name, size_t size, double floor)
 {
+    static rd_kafka_message_t given[GIVEN_AT_ONCE];
     rd_kafka_t *client = new_client(RD_KAFKA_PRODUCER);
     rd_kafka_topic_t *topic = rd_kafka_topic_new(client, name, NULL);
     char *value = malloc(size);
     memset(value, 'v', size);
     double start_s = now_s(), cpu_s = busd_s();
     int64_t count = 0;
-    while (now_s() - start_s < seconds)
-        for (int i = 0; i < 1000; i++) {
-            if (rd_kafka_produce(topic, 0, RD_KAFKA_MSG_F_COPY, value, size, NULL, 0, NULL) == 0)
-                count++;
-            else
-                rd_kafka_poll(client, 1);
-        }
+    while (now_s() - start_s < seconds) {
+        for (int i = 0; i < GIVEN_AT_ONCE; i++)
+            given[i] = (rd_kafka_message_t){.payload = value, .len = size};
+        int n = rd_kafka_produce_batch(topic, 0, RD_KAFKA_MSG_F_COPY, given, GIVEN_AT_ONCE);
+        count += n;
+        if (n < GIVEN_AT_ONCE)
+            rd_kafka_poll(client, 1);
+    }
     if (rd_kafka_flush(client, 60000) != RD_KAFKA_RESP_ERR_NO_ERROR)
         fail("flushing", "records are left");
     tell("produce", size, (double)count, now_s() - start_s, busd_s() - cpu_s, floor);
@@ -203,21 +205,23 @@ produce(const char *name, size_t size, double floor)
 }
 
 static void
+count_one(rd_kafka_message_t *message, void *context)
+{
+    int64_t *got = context;
+    *got += message->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static void
 consume(const char *name, size_t size, int64_t count, double floor)
 {
-    static rd_kafka_message_t *taken[TAKEN_AT_ONCE];
     rd_kafka_t *client = new_client(RD_KAFKA_CONSUMER);
     rd_kafka_topic_t *topic = rd_kafka_topic_new(client, name, NULL);
     double start_s = now_s(), cpu_s = busd_s();
     if (rd_kafka_consume_start(topic, 0, RD_KAFKA_OFFSET_BEGINNING) < 0)
         fail("consuming", rd_kafka_err2str(rd_kafka_last_error()));
-    for (int64_t got = 0; got < count;) {
-        ssize_t n = rd_kafka_consume_batch(topic, 0, 1000, taken, TAKEN_AT_ONCE);
-        for (ssize_t i = 0; i < n; i++) {
-            got += taken[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR;
-            rd_kafka_message_destroy(taken[i]);
-        }
-    }
+    int64_t got = 0;
+    while (got < count)
+        rd_kafka_consume_callback(topic, 0, 1000, count_one, &got);
     tell("consume", size, (double)count, now_s() - start_s, busd_s() - cpu_s, floor);
     rd_kafka_consume_stop(topic, 0);
     rd_kafka_topic_destroy(topic);
