@@ -14,9 +14,10 @@
 #include <unistd.h>
 
 enum {
-    KEPT_BYTES_MAX = 2 << 20,  /* what a busy connection keeps of its buffer between requests */
-    ARRIVAL_BYTES_PER_MS = 16, /* a large request may take longer to arrive */
-    WANTED_ANEW = 1 << 16,     /* what the loop watches for is not known: a failure ends it */
+    STRANGER_BYTES_MAX = 65536, /* a frame before authentication */
+    KEPT_BYTES_MAX = 2 << 20,   /* what a busy connection keeps of its buffer between requests */
+    ARRIVAL_BYTES_PER_MS = 16,  /* a large request may take longer to arrive */
+    WANTED_ANEW = 1 << 16,      /* what the loop watches for is not known: a failure ends it */
 };
 
 static struct connection *
@@ -99,12 +100,26 @@ has_room(struct connection *c)
     return !c->kind->has_room || c->kind->has_room(c);
 }
 
+/** Who has not said yet who it is has nothing to say that is long. */
+static void
+limit_frames(struct connection *c)
+{
+    int64_t most = settings_int(c->hall->options.settings, BROKER_SOCKET_REQUEST_MAX_BYTES);
+    if (!c->peer.authenticated && most > STRANGER_BYTES_MAX)
+        most = STRANGER_BYTES_MAX;
+    c->reader.frame_bytes_max = (size_t)most;
+}
+
 static void
 handle_frame(struct connection *c, const uint8_t *frame, size_t n)
 {
     c->frame_since_ms = -1;
     c->parked = true; /* until the answer, which may come before the dispatch returns */
-    if (api_dispatch(c->hall->options.api, &c->peer, frame, n) >= 0)
+    bool was_known = c->peer.authenticated;
+    int rc = api_dispatch(c->hall->options.api, &c->peer, frame, n);
+    if (c->peer.authenticated != was_known)
+        limit_frames(c);
+    if (rc >= 0)
         return;
     c->parked = false;
     refuse(c, err_text());
@@ -341,7 +356,7 @@ connection_configure(struct connection *c)
     const struct settings *settings = c->hall->options.settings;
     quota_limit(&c->quota, QUOTA_BYTES, settings_int(settings, BROKER_CLIENT_MAX_BYTES));
     quota_limit(&c->quota, QUOTA_PARKED, settings_int(settings, BROKER_QUEUED_MAX_REQUESTS));
-    c->reader.frame_bytes_max = (size_t)settings_int(settings, BROKER_SOCKET_REQUEST_MAX_BYTES);
+    limit_frames(c);
     if (c->kind->configure)
         c->kind->configure(c);
 }

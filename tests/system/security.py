@@ -212,6 +212,18 @@ def scram_admits():
                 assert scram(client, "anna", PASSWORD, digest) == (0, "")
                 client.produce("t", wire.batch([digest.encode()]))
                 assert digest.encode() in client.fetch("t", 0).raw
+        # Who is known may say more than strangers may, who say nothing long.
+        with wire.Client(bus.kafka()[0]) as client:
+            assert scram(client, "anna", PASSWORD) == (0, "")
+            client.produce("t", wire.batch([os.urandom(1000) for _ in range(300)]))
+        for size, fits in ((65536, True), (65537, False)):
+            with wire.Client(bus.kafka()[0]) as client:
+                client.socket.sendall(struct.pack(">i", size))
+                if fits:
+                    frame = client.frame(wire.API_VERSIONS, 0, b"")[4:]
+                    client.socket.sendall(frame + bytes(size - len(frame)))
+                assert client.closed()
+                bus.busd.line(f"{client.name()}.*{'ApiVersions' if fits else size}")
         # Nothing but the questions of strangers before.
         with wire.Client(bus.kafka()[0]) as client:
             client.send(wire.METADATA, 1, struct.pack(">i", 0))
