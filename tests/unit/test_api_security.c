@@ -319,6 +319,90 @@ test_groups(void)
     tear_down();
 }
 
+/** What each request about a group says to who may not. */
+static void
+test_every_group_request(void)
+{
+    const enum bus_err no = BUS_ERR_GROUP_AUTHORIZATION_FAILED;
+    const char *name = "g";
+    set_up(NULL);
+    CU_ASSERT_EQUAL(add_rule(0, (struct acl_rule){ACL_GROUP, ACL_LITERAL, "g", "User:stranger", "*",
+                                    ACL_ALL, ACL_DENY}),
+        0);
+    struct join_group_request join = {.group_id = name,
+        .member_id = "",
+        .protocol_type = "consumer",
+        .session_timeout_ms = 10000};
+    const struct join_group_response *joined = world_call(&w, 1, API_JOIN_GROUP, 5, &join);
+    CU_ASSERT_EQUAL(joined->error_code, no);
+    struct sync_group_request sync = {.group_id = name, .member_id = "m"};
+    const struct sync_group_response *synced = world_call(&w, 1, API_SYNC_GROUP, 3, &sync);
+    CU_ASSERT_EQUAL(synced->error_code, no);
+    struct leave_group_request leave = {.group_id = name, .member_id = "m"};
+    const struct leave_group_response *left = world_call(&w, 1, API_LEAVE_GROUP, 2, &leave);
+    CU_ASSERT_EQUAL(left->error_code, no);
+    struct offset_commit_request_topic_partition position = {.committed_offset = 1};
+    struct offset_commit_request_topic topic = {"t", &position, 1};
+    struct offset_commit_request commit = {.group_id = name,
+        .generation_id_or_member_epoch = -1,
+        .member_id = "",
+        .topics = &topic,
+        .topics_count = 1};
+    const struct offset_commit_response *told = world_call(&w, 1, API_OFFSET_COMMIT, 7, &commit);
+    CU_ASSERT_EQUAL(told->topics[0].partitions[0].error_code, no);
+    struct offset_fetch_request fetch = {.group_id = name, .topics_count = -1};
+    const struct offset_fetch_response *fetched = world_call(&w, 1, API_OFFSET_FETCH, 7, &fetch);
+    CU_ASSERT_EQUAL(fetched->error_code, no);
+    struct offset_delete_request forget = {.group_id = name};
+    CU_ASSERT_EQUAL(world_send(&w, 1, API_OFFSET_DELETE, 0, &forget), API_ANSWERED);
+    struct describe_groups_request ask = {.groups = &name, .groups_count = 1};
+    const struct describe_groups_response *shown = world_call(&w, 1, API_DESCRIBE_GROUPS, 4, &ask);
+    CU_ASSERT_EQUAL(shown->groups[0].error_code, no);
+    tear_down();
+}
+
+static int32_t
+listed_groups(int who)
+{
+    struct list_groups_request request = {0};
+    const struct list_groups_response *a = world_call(&w, who, API_LIST_GROUPS, 3, &request);
+    return a->groups_count;
+}
+
+/** A group that is there is hidden from who may not see it, and kept. */
+static void
+test_hidden_group(void)
+{
+    const char *name = "g";
+    set_up(NULL);
+    struct offset_commit_request_topic_partition position = {.committed_offset = 1};
+    struct offset_commit_request_topic topic = {"t", &position, 1};
+    struct offset_commit_request commit = {.group_id = name,
+        .generation_id_or_member_epoch = -1,
+        .member_id = "",
+        .topics = &topic,
+        .topics_count = 1};
+    if (world_send(&w, 0, API_OFFSET_COMMIT, 7, &commit) == API_PARKED)
+        world_pass(&w, 0);
+    const struct offset_commit_response *told = world_answer(&w, 0);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(told);
+    CU_ASSERT_EQUAL(told->topics[0].partitions[0].error_code, 0);
+    CU_ASSERT_EQUAL(listed_groups(1), 1);
+    CU_ASSERT_EQUAL(add_rule(0, (struct acl_rule){ACL_GROUP, ACL_LITERAL, "*", "User:stranger", "*",
+                                    ACL_READ, ACL_ALLOW}),
+        0);
+    CU_ASSERT_EQUAL(listed_groups(1), 1);
+    struct delete_groups_request gone = {.groups_names = &name, .groups_names_count = 1};
+    const struct delete_groups_response *deleted = world_call(&w, 1, API_DELETE_GROUPS, 1, &gone);
+    CU_ASSERT_EQUAL(deleted->results[0].error_code, BUS_ERR_GROUP_AUTHORIZATION_FAILED);
+    CU_ASSERT_EQUAL(add_rule(0, (struct acl_rule){ACL_GROUP, ACL_PREFIXED, "g", "User:stranger",
+                                    "*", ACL_DESCRIBE, ACL_DENY}),
+        0);
+    CU_ASSERT_EQUAL(listed_groups(1), 0);
+    CU_ASSERT_EQUAL(listed_groups(0), 1);
+    tear_down();
+}
+
 /* ---- mapped logs ---------------------------------------------------------------------------- */
 
 static const struct attach_partition_response *
@@ -493,6 +577,8 @@ static const struct unit_case cases[] = {
     {"without a rule: the default, and super users", test_defaults},
     {"who may write somewhere may be idempotent", test_idempotence},
     {"rules about groups", test_groups},
+    {"rules about groups bind every request", test_every_group_request},
+    {"groups are hidden by rules, and not deleted against them", test_hidden_group},
     {"who may no more write has its pages taken", test_evicts_writers},
     {"who may no more read has its pages taken", test_evicts_readers},
     {"narrowed settings take pages too", test_narrowed_settings},
