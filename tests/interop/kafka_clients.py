@@ -17,7 +17,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
-import harness  # noqa: E402 (the folder has to be known first)
+import certificates  # noqa: E402 (the folder has to be known first)
+import harness  # noqa: E402
 import tap  # noqa: E402
 
 import kafka_bus  # noqa: E402
@@ -267,6 +268,39 @@ def check_admin(door, client):
     assert topic not in door.bus.busctl("topic", "list").stdout
 
 
+def check_security(client):
+    """By TLS and a password that never travels; with a wrong one, or without, nobody comes in."""
+    with certificates.folder() as folder:
+        own = certificates.Certified(folder)
+        mechanism = "SCRAM-SHA-256"
+        settings = own.settings(**{"sasl.enabled.mechanisms": mechanism})
+        with Door(harmless=False, listeners="SASL_SSL://127.0.0.1:0", **settings) as door:
+            door.bus.busctl("user", "add", "anna", stdin="pencil and paper\n")
+            door.bus.busctl("topic", "create", "secret", "-p", PARTITIONS)
+            door.address = door.address.replace("127.0.0.1", "localhost")
+            told = {
+                "protocol": "SASL_SSL",
+                "mechanism": mechanism,
+                "user": "anna",
+                "password": "pencil and paper",
+                "ca": str(folder / "ca.pem"),
+            }
+            records = make_records(3, 30, client)
+            places = door.do(client, "produce", topic="secret", security=told, records=records)
+            wanted = placed(records, places)
+            check_same(wanted, read_by_libbus(door.bus, "secret"), client)
+            read = door.do(
+                client, "consume", topic="secret", security=told, partitions=[0, 1, 2], count=len(wanted)
+            )
+            check_same(as_told_by(client, wanted), by_place(read), client)
+            stranger = door.start(
+                client, "time", topic="secret", security={**told, "password": "guess"}, partition=0, timestamp=0
+            )
+            door.bus.busd.line("invalid credentials")
+            stranger.kill()
+            assert '"offset"' not in stranger.out(), stranger.out()
+
+
 # ---- groups -------------------------------------------------------------------------------------
 
 
@@ -394,6 +428,7 @@ def main():
         tap.run("a group of libbus and others", check_group, door, ["libbus", "libbus", there[-1]])
     for client in there:
         tap.run(f"{client}: topics made by use", check_auto_create, client)
+        tap.run(f"{client}: TLS and SCRAM", check_security, client)
 
 
 if __name__ == "__main__":

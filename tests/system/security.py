@@ -9,14 +9,12 @@ import contextlib
 import hashlib
 import hmac
 import os
-import pathlib
 import shutil
 import signal
 import ssl
 import struct
-import subprocess
-import tempfile
 
+import certificates
 import harness
 import kafka_wire as wire
 import tap
@@ -262,33 +260,8 @@ def scram_refuses():
 # ---- TLS ----------------------------------------------------------------------------------------
 
 
-def openssl(folder, *arguments):
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def certificate(folder, name, subject):
-    (folder / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    openssl(folder, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", "csr", "-subj", subject)
-    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext"]
-    openssl(folder, "x509", "-req", "-in", "csr", "-out", f"{name}.pem", *signed)
-
-
-class Certified:
-    """A folder with an authority and certificates, and the settings for busd."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        openssl(
-            folder,
-            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key"),
-            *("-out", "ca.pem", "-subj", "/CN=an authority", "-days", "2"),
-        )
-        certificate(folder, "server", "/CN=localhost")
-        certificate(folder, "anna", "/O=there/CN=anna")
-
-    def settings(self, **more):
-        names = {"certificate": "server.pem", "key": "server.key", "ca": "ca.pem"}
-        return {**{f"ssl.{n}.location": self.folder / p for n, p in names.items()}, **more}
+class Certified(certificates.Certified):
+    """With connections for wire.py."""
 
     def client(self, address, name=None):
         context = ssl.create_default_context(cafile=self.folder / "ca.pem")
@@ -301,8 +274,8 @@ class Certified:
 
 @contextlib.contextmanager
 def certified():
-    with tempfile.TemporaryDirectory(prefix="shmbus-tls-") as name:
-        yield Certified(pathlib.Path(name))
+    with certificates.folder() as folder:
+        yield Certified(folder)
 
 
 def tls_carries():
@@ -359,7 +332,7 @@ def certificates_are_read_again():
 
             before = shown()
             with c.client(bus.kafka()[0]) as client:
-                certificate(c.folder, "server", "/CN=localhost")
+                certificates.certificate(c.folder, "server", "/CN=localhost")
                 bus.busd.signal(signal.SIGHUP)
                 bus.busd.line("read the certificates again")
                 assert shown() != before
