@@ -24,7 +24,7 @@ awk '
         home["isa-l.h"] = home["isa-l/crc.h"] = "^libbus/record/crc32c\\.c"
         home["ini.h"] = "^busd/config\\.c"
         home["jansson.h"] = "^tools/busctl/out_json\\.c"
-        home["ncurses.h"] = "^tools/busctl/top_screen\\.c"
+        home["ncurses.h"] = "^tools/busctl/top_(screen|term)\\.c"
         home["CUnit/CUnit.h"] = "^tests/"
     }
     function complain(why) { printf "%s:%d: %s\n", FILENAME, FNR, why; bad = 1 }

@@ -243,7 +243,8 @@ def refusals():
     fails(2, ["--count 0"], "-b", "-n", "0")
     fails(2, ["--sort size!", "partitions"], "-b", "-s", "size!")
     fails(2, ["one argument too many"], "-b", "orders")
-    for term, words in (("no-such-type", b"'no-such-type'"), ("", b"TERM is not set")):
+    types = (("no-such-type", b"'no-such-type'"), ("dumb", b"move its cursor"), ("", b"TERM is not set"))
+    for term, words in types:
         with Top(term=term) as top:
             assert top.wait() == 1
             assert words in top.shown and b"-b" in top.shown and b"\x1b[" not in top.shown, top.shown

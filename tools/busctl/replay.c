@@ -37,7 +37,7 @@ static const struct opt_row options[] = {
     {'o', "offset", "START|FROM:TO", "the range as 'consume -o' takes it, in place of both",
         OPT_NOTHING},
     {'p', "partition", "LIST", "partitions as in 0,2-5; default: all", OPT_NOTHING},
-    {'s', "speed", "X|max", "so many times as fast as it was; max: without waiting; default: 1",
+    {'s', "speed", "N|max", "so many times as fast as it was; max: without waiting; default: 1",
         OPT_NOTHING},
     {OPT_CREATE, "create", NULL,
         "create TOPIC2 with the partitions and settings of TOPIC, unless it is there", OPT_NOTHING},

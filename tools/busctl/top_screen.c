@@ -19,8 +19,9 @@ top_screen_open(void)
     if (!type || !*type)
         return err_set(BUS_ERR_UNSUPPORTED_VERSION,
             "TERM is not set, so the type of the terminal is not known: export TERM, or use -b");
-    /* initscr() would end the process. */
-    screen = newterm(NULL, stdout, stdin);
+    /* initscr() would end the process, newterm() would leak what it had made by then. */
+    if (top_screen_is_fit())
+        screen = newterm(NULL, stdout, stdin);
     if (!screen)
         return err_set(BUS_ERR_UNSUPPORTED_VERSION,
             "the terminal type '%s' (TERM) is not known here, or cannot move its cursor: try "

@@ -19,6 +19,9 @@ enum top_key {
     TOP_KEY_GONE, /* the terminal */
 };
 
+/** Whether the type of the terminal, TERM, is known here and can move its cursor. */
+bool top_screen_is_fit(void);
+
 /** Takes the terminal. Returns 0 or UNSUPPORTED_VERSION: the type of terminal is not known. */
 int top_screen_open(void);
 
