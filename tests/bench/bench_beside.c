@@ -98,7 +98,7 @@ pin(size_t cpu)
 static struct bus *
 dial(const char *socket)
 {
-    struct bus *bus;
+    struct bus *bus = NULL;
     struct bus_config *config = bus_config_new();
     if (!config || bus_config_set(config, "socket.path", socket) < 0 || bus_open(config, &bus) < 0)
         fail(socket);
@@ -109,7 +109,7 @@ dial(const char *socket)
 static struct bus_producer *
 open_producer(struct bus *bus, const char *name, struct bus_topic **topic)
 {
-    struct bus_producer *producer;
+    struct bus_producer *producer = NULL;
     struct bus_config *config = bus_config_new();
     if (!config || bus_config_set(config, "acks", "1") < 0 ||
         bus_producer_open(bus, config, &producer) < 0 ||
