@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Retention and compaction in a real busd: beside readers and writers, with crashes, a full disk,
-damage, and a wall clock that jumps."""
+"""Retention and compaction in a real busd: beside readers and writers, with a full disk and damage."""
 
 import re
-import struct
 
 import harness
 import tap
@@ -16,7 +14,6 @@ SETTINGS = {
     "log.retention.check.interval.ms": 100,
 }
 COMPACT = ("-c", "cleanup.policy=compact")
-DAY_S = 86400
 
 
 def wait_compacted(bus, count=1):
@@ -181,49 +178,10 @@ def closed_partitions():
         assert len(list(folder.glob("0*.log"))) == 1
 
 
-def set_clock(path, days):
-    """The wall clock of a busd under the shim is so many days ahead."""
-    if not path.exists():
-        path.write_bytes(bytes(8))
-    with open(path, "r+b") as file:
-        file.write(struct.pack("=q", days * DAY_S))
-
-
-def clock_jumps():
-    feed = Feed()
-    with harness.Bus(settings=SETTINGS) as bus:
-        clock = bus.folder / "clock"
-        set_clock(clock, 0)
-        bus.start(env=bus.environment(extra={"LD_PRELOAD": str(harness.SHIM), "SHMBUS_WALL": str(clock)}))
-        bus.busctl("topic", "create", "t", "-c", f"retention.ms={DAY_S * 500}")
-        send(bus, feed, 15000)
-        for days in (1, 0, -1, 0, 1):
-            told = len(re.findall("wall clock has jumped", bus.busd.err()))
-            set_clock(clock, days)
-            bus.busd.until(
-                lambda p: len(re.findall("wall clock has jumped", p.err())) > told, "the jump is seen"
-            )
-        # A whole look at the partition with the new time.
-        bus.busctl("topic", "create", "u", "-c", "retention.bytes=0")
-        bus.busctl("produce", "u", stdin="x" * 900000 + "\n" + "y" * 900000 + "\n")
-        harness.until(lambda: bus.partitions("u")[0]["start_offset"] > 0, "retention has looked")
-        assert start_offset(bus) == 0, bus.busd.tail()
-        # A restart remembers the jump.
-        assert bus.stop() == 0
-        bus.start(env=bus.environment(extra={"LD_PRELOAD": str(harness.SHIM), "SHMBUS_WALL": str(clock)}))
-        bus.busctl("produce", "u", stdin="x" * 900000 + "\n" + "y" * 900000 + "\n")
-        harness.until(lambda: bus.partitions("u")[0]["start_offset"] > 1, "retention has looked")
-        assert start_offset(bus) == 0, bus.busd.tail()
-        # What is really too old goes.
-        bus.busctl("topic", "alter", "t", "-c", "retention.ms=1")
-        harness.until(lambda: start_offset(bus) > 0, "the start moves")
-
-
 tap.run("compaction beside readers and writers", beside_readers)
 tap.run("a record without key is refused", without_key)
 tap.run("a full disk leaves the old segments", disk_full)
 tap.run("a damaged segment is left alone and reported", damage)
 tap.run("retention by size, and consumers below the start", by_size)
 tap.run("partitions that nobody uses", closed_partitions)
-tap.run("a wall clock that jumps by a day", clock_jumps)
 tap.done()
