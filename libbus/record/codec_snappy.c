@@ -82,8 +82,8 @@ static int
 decompress_xerial(const uint8_t *at, size_t n, struct codec_sink *sink)
 {
     while (n > 0) {
-        uint32_t block = n < sizeof block ? UINT32_MAX : bytes_get_u32(at);
-        if (block > n - sizeof block)
+        uint32_t block;
+        if (n < sizeof block || (block = bytes_get_u32(at)) > n - sizeof block)
             return codec_corrupt("snappy", "a block is cut short");
         int rc = decompress_block((const char *)at + sizeof block, block, sink);
         if (rc < 0)

@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { BYTES_MAX = 300000 };
 
@@ -173,6 +175,35 @@ test_cut_short(void)
         }
         CU_ASSERT_EQUAL(whole, 0);
     }
+    buf_fini(&packed);
+    buf_fini(&out);
+}
+
+/* Behind its blocks a frame of snappy has one to three bytes more; nothing behind those is read. */
+static void
+test_snappy_rest(void)
+{
+    if (!codec_available(CODEC_SNAPPY))
+        return;
+    struct buf packed;
+    struct buf out;
+    buf_init(&packed);
+    buf_init(&out);
+    CU_ASSERT_EQUAL_FATAL(codec_compress(CODEC_SNAPPY, 0, "some text", 9, &packed), 0);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t *pages =
+        mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CU_ASSERT_FATAL(pages != MAP_FAILED);
+    CU_ASSERT_EQUAL_FATAL(mprotect(pages + page, page, PROT_NONE), 0);
+    for (size_t rest = 0; rest < 4; rest++) {
+        uint8_t *at = pages + page - packed.length - rest;
+        memcpy(at, packed.data, packed.length);
+        memset(at + packed.length, 0, rest);
+        buf_clear(&out);
+        int rc = codec_decompress(CODEC_SNAPPY, at, packed.length + rest, 100, &out);
+        CU_ASSERT_EQUAL(rc, rest == 0 ? 0 : -BUS_ERR_CORRUPT_MESSAGE);
+    }
+    munmap(pages, 2 * page);
     buf_fini(&packed);
     buf_fini(&out);
 }
@@ -379,6 +410,7 @@ static const struct unit_case cases[] = {
     {"levels out of range are refused by the check", test_level_check},
     {"output beyond the limit is refused", test_limit},
     {"a stream cut short is refused at every byte", test_cut_short},
+    {"snappy reads no rest of a length", test_snappy_rest},
     {"damage is refused or harmless", test_damaged},
     {"names and numbers agree", test_names},
     {"unknown codecs are refused", test_unknown_codec},
