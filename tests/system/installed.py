@@ -57,7 +57,7 @@ def copy():
 
 def run(*arguments, env=None):
     done = subprocess.run(
-        [str(a) for a in arguments], capture_output=True, text=True, env=env, timeout=60, check=False
+        [str(a) for a in arguments], capture_output=True, text=True, env=env, timeout=10 * harness.PATIENCE_S, check=False
     )
     assert done.returncode == 0, done
     return done.stdout
