@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum {
-    BUFFER_BYTES = 1024 * 1024,
+    BUFFER_BYTES = 128 * 1024,     /* as WINDOW_BYTES of clean_read.c */
     START_BYTES = 8 * 1024 * 1024, /* so much is given to the disk at a time, not all at the end */
 };
 
