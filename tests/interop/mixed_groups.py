@@ -4,9 +4,9 @@ Whoever leads, the partitions are shared out, each record is printed, and who st
 
 import re
 
-import kafka_door
+import kafka_bus
 import tap
-from kafka_door import harness
+from kafka_bus import harness
 
 PARTITIONS, COUNT = 4, 25
 FORM = "%p %o\\n"
@@ -82,8 +82,8 @@ def libbus_leads(door, strategy):
     assert other.stop() == 0, other.tail()
 
 
-kafka_door.needs("kcat", "kcat")
-with kafka_door.Door() as shared:
+kafka_bus.needs("kcat", "kcat")
+with kafka_bus.Door() as shared:
     for name in ("range", "roundrobin", "cooperative-sticky"):
         tap.run(f"{name}: kcat leads", kcat_leads, shared, name)
         tap.run(f"{name}: libbus leads", libbus_leads, shared, name)
