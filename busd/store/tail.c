@@ -133,7 +133,7 @@ by_seq(struct log *log, int64_t seq)
 {
     if (log->spare && log->spare->seq == seq)
         return log->spare;
-    for (size_t i = log->count; i > 0 && log->count - i < SHM_SLOTS; i--)
+    for (size_t i = log->count; i > 0; i--)
         if (log->segments[i - 1]->seq == seq)
             return log->segments[i - 1];
     return NULL;

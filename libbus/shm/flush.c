@@ -85,6 +85,13 @@ first_dirty(
     return first;
 }
 
+/* The active segment by now. Acquire: pairs with append.c's advance(). */
+static int64_t
+newest(const struct shm_partition *view)
+{
+    return atomic_load_explicit(&view->control->active_seq, memory_order_acquire);
+}
+
 /* Syncs the segments from the durable offset to the tail, the oldest first. Where the log rolled
  * away over more segments than there are slots, only busd knows the oldest: so all of the file
  * system is flushed, and after it the last segments, which also empties the cache of the disk. */
@@ -96,7 +103,7 @@ sync_segments(struct shm_partition *view, int64_t durable, const struct shm_tail
         struct shm_segment *segment;
         int rc = shm_partition_segment(view, seq, &segment);
         /* Retention was faster than any flush: what is gone needs none. */
-        if (rc == -BUS_ERR_RESOURCE_NOT_FOUND && seq < tail->seq)
+        if (rc == -BUS_ERR_RESOURCE_NOT_FOUND && seq < newest(view))
             continue;
         if (rc < 0)
             return rc;

@@ -175,6 +175,42 @@ test_end_during_a_flush(void)
     flush_while_it_ends(SHM_STATE_OFFLINE, -BUS_ERR_KAFKA_STORAGE_ERROR);
 }
 
+static void *
+roll_on(void *unused)
+{
+    CU_ASSERT_EQUAL(shm_roll(&writer, in_ms(10000)), 0);
+    return unused;
+}
+
+/* The log rolls on while the flush waits for a segment, and retention takes the segment away. */
+static int
+open_what_is_gone(
+    void *context, int64_t seq, int64_t offset, struct shm_segment **segment, uint32_t *position)
+{
+    pthread_t other; /* this thread holds the lock for flushes, and may hold one only */
+    if (seq > 0)
+        return plain.open(context, seq, offset, segment, position);
+    CU_ASSERT_EQUAL(pthread_create(&other, NULL, roll_on, NULL), 0);
+    CU_ASSERT_EQUAL(pthread_join(other, NULL), 0);
+    return err_set(BUS_ERR_RESOURCE_NOT_FOUND, "there is no segment %lld", (long long)seq);
+}
+
+static void
+test_tail_is_gone_during_a_flush(void)
+{
+    struct shm_partition late;
+    set_up(0);
+    append_one(&writer);
+    CU_ASSERT_EQUAL(shm_fixture_spare(&fixture, &writer), 0);
+    CU_ASSERT_EQUAL_FATAL(shm_fixture_view(&fixture, true, &late), 0);
+    plain = late.source;
+    late.source.open = open_what_is_gone;
+    CU_ASSERT_EQUAL(shm_flush(&late, 1, in_ms(10000)), FLUSH_DONE);
+    CU_ASSERT_EQUAL(shm_durable_offset(&late), 1);
+    shm_partition_fini(&late);
+    tear_down();
+}
+
 enum { FLUSHES = 300 };
 static _Atomic uint32_t watched; /* flushes that were looked at */
 
@@ -386,6 +422,7 @@ test_no_sleeper_no_call(void)
 
 static const struct unit_case cases[] = {
     {"a flush raises the durable offset to the tail", test_flush_raises_the_durable_offset},
+    {"the segment of the tail may go during a flush", test_tail_is_gone_during_a_flush},
     {"a flush covers segments that were rolled", test_flush_covers_rolled_segments},
     {"a flush covers segments without a slot", test_flush_covers_segments_without_a_slot},
     {"a flush beyond the end is refused", test_flush_beyond_the_end},

@@ -97,6 +97,24 @@ test_faster_than_flush(void)
     clean_world_fini(&world);
 }
 
+/** A flush that was kept waiting asks for a segment long behind the tail, and must not be told that
+ * it is gone while it is there: it would pass over it. */
+static void
+test_flush_finds_old_segments(void)
+{
+    struct clean_world world;
+    begin(&world, 0);
+    for (int i = 0; i < SHM_SLOTS + 2; i++)
+        roll_unflushed(&world);
+    struct shm_source source = log_source_unlocked(world.fixture.log);
+    struct shm_segment *segment = NULL;
+    uint32_t position;
+    CU_ASSERT_EQUAL_FATAL(source.open(source.context, 0, -1, &segment, &position), 0);
+    CU_ASSERT_EQUAL(segment->base_offset, 0);
+    shm_segment_unref(&segment);
+    clean_world_fini(&world);
+}
+
 static void
 test_by_age(void)
 {
@@ -209,6 +227,7 @@ register_retention(void)
     static const struct unit_case cases[] = {
         {"by size, and across restarts", test_by_size},
         {"it may be faster than the flush", test_faster_than_flush},
+        {"what is there is found by a flush", test_flush_finds_old_segments},
         {"by age, and never the active segment", test_by_age},
         {"nothing goes before the start is saved", test_checkpoint_fails},
         {"a reader keeps its file", test_reader_keeps_its_file},
