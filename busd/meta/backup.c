@@ -114,28 +114,6 @@ replace(const struct meta *meta, const struct buf *content)
     return rc;
 }
 
-int
-meta_backup(struct meta *meta)
-{
-    pthread_mutex_lock(&meta->backup_mutex);
-    int rc = 0;
-    /* Acquire: pairs with the store in meta_commit(); what was committed before is in the rows. */
-    if (atomic_exchange_explicit(&meta->backup_due, false, memory_order_acquire)) {
-        struct buf content;
-        buf_init(&content);
-        rc = put_all(meta, &content);
-        if (rc == 0)
-            rc = replace(meta, &content);
-        buf_fini(&content);
-        if (rc < 0)
-            atomic_store_explicit(&meta->backup_due, true, memory_order_release);
-    }
-    pthread_mutex_unlock(&meta->backup_mutex);
-    return err_prefix(rc, "backup of the metadata");
-}
-
-/* ---- restoring ------------------------------------------------------------------------------ */
-
 static int
 read_all(const char *path, struct buf *content)
 {
@@ -162,6 +140,42 @@ read_all(const char *path, struct buf *content)
     content->length = done;
     return rc;
 }
+
+/** Whether the copy says the same already, as it does at most starts. */
+static bool
+is_same(const struct meta *meta, const struct buf *content)
+{
+    char path[PATH_BYTES_MAX];
+    struct buf present;
+    snprintf(path, sizeof path, "%s/backup", meta->folder);
+    buf_init(&present);
+    bool same = read_all(path, &present) == 0 && present.length == content->length &&
+                memcmp(present.data, content->data, content->length) == 0;
+    buf_fini(&present);
+    return same;
+}
+
+int
+meta_backup(struct meta *meta)
+{
+    pthread_mutex_lock(&meta->backup_mutex);
+    int rc = 0;
+    /* Acquire: pairs with the store in meta_commit(); what was committed before is in the rows. */
+    if (atomic_exchange_explicit(&meta->backup_due, false, memory_order_acquire)) {
+        struct buf content;
+        buf_init(&content);
+        rc = put_all(meta, &content);
+        if (rc == 0 && !is_same(meta, &content))
+            rc = replace(meta, &content);
+        buf_fini(&content);
+        if (rc < 0)
+            atomic_store_explicit(&meta->backup_due, true, memory_order_release);
+    }
+    pthread_mutex_unlock(&meta->backup_mutex);
+    return err_prefix(rc, "backup of the metadata");
+}
+
+/* ---- restoring ------------------------------------------------------------------------------ */
 
 static int
 digit(char c)

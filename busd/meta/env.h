@@ -41,7 +41,7 @@ struct meta {
     pthread_rwlock_t gate; /* transactions hold it shared, opening anew exclusively */
     uint64_t opened;       /* how often; by `gate` */
     int64_t log_last; /* index of the last command that was committed; the loop's, or by `gate` */
-    _Atomic bool backup_due;      /* set by a commit; the exchange in meta_backup() pairs with it */
+    _Atomic bool backup_due;      /* set at the start and by a commit; pairs with meta_backup() */
     pthread_mutex_t backup_mutex; /* one backup at a time */
 };
 

@@ -173,7 +173,6 @@ fill(struct meta *meta, MDB_txn *txn, int32_t node_id)
     rc = make_identity(meta, node_id);
     if (rc == 0)
         rc = env_put_identity(meta, txn);
-    atomic_store_explicit(&meta->backup_due, true, memory_order_relaxed);
     return rc;
 }
 
@@ -321,6 +320,9 @@ meta_open(const struct meta_options *options, struct meta **meta)
         free(m);
         return rc;
     }
+    /* A busd that was killed may have committed what is not in the backup. Relaxed: nobody else has
+     * it yet. */
+    atomic_store_explicit(&m->backup_due, true, memory_order_relaxed);
     *meta = m;
     return 0;
 }

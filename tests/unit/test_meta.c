@@ -240,6 +240,32 @@ write_file(const char *name, const uint8_t *bytes, size_t n)
     close(fd);
 }
 
+/* busd was killed between a commit and its backup: the next one makes up for it, changes or not. */
+static void
+test_late_backup(void)
+{
+    struct meta *meta;
+    int64_t index;
+    uint8_t old[4096];
+    make_folder();
+    CU_ASSERT_EQUAL_FATAL(open_meta(&meta), 0);
+    CU_ASSERT_EQUAL(commit(meta, "a", "1", &index), 0);
+    meta_close(&meta);
+    size_t n = read_file("backup", old, sizeof old);
+    CU_ASSERT_EQUAL_FATAL(open_meta(&meta), 0);
+    CU_ASSERT_EQUAL(commit(meta, "b", "2", &index), 0);
+    meta_close(&meta);
+    write_file("backup", old, n);
+    CU_ASSERT_EQUAL_FATAL(open_meta(&meta), 0);
+    CU_ASSERT_EQUAL(meta_backup(meta), 0);
+    meta_close(&meta);
+    CU_ASSERT_EQUAL(unlink(path_of("data.mdb")), 0);
+    CU_ASSERT_EQUAL_FATAL(open_meta(&meta), 0);
+    CU_ASSERT_STRING_EQUAL(all_rows(meta), "a=1;b=2;");
+    meta_close(&meta);
+    remove_folder();
+}
+
 static void
 test_damaged_backup(void)
 {
@@ -386,6 +412,7 @@ static const struct unit_case cases[] = {
     {"the log keeps its young end", test_log_is_trimmed},
     {"a full map is a clean failure", test_full},
     {"a lost environment comes back from the backup", test_backup},
+    {"a backup that was not written in time is made up for", test_late_backup},
     {"a damaged backup is refused", test_damaged_backup},
     {"flipped bits are refused or harmless", test_bit_flips},
     {"a cut file is refused with a remedy", test_cut_file},
