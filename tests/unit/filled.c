@@ -40,7 +40,7 @@ pointer_of(const void *member)
 struct filling {
     enum filled how;
     struct arena *arena;
-    int64_t next; /* the next value; odd steps, so that bytes differ and no default is met */
+    uint64_t next; /* the next value; odd steps, so that bytes differ and no default is met */
 };
 
 static void fill(struct filling *f, const struct schema *schema, void *out);
@@ -48,7 +48,7 @@ static void fill(struct filling *f, const struct schema *schema, void *out);
 static void
 fill_value(struct filling *f, const struct field *field, void *out)
 {
-    int64_t value = f->next += 0x0102030405060709;
+    int64_t value = (int64_t)(f->next += 0x0102030405060709);
     bool full = f->how == FILLED_FULL;
     bool null = f->how == FILLED_NULL && is_nullable(field) && !field->array;
     double real = (double)value;
