@@ -76,7 +76,8 @@ no_room(struct parcel *parcel, int64_t now_ns)
         lane->no_room_ns = now_ns;
     int64_t since_ns = now_ns - lane->no_room_ns;
     /* busd knows whether the disk is full, and tells at once. */
-    if (since_ns > ROOM_PATIENCE_MS * INT64_C(1000000) && mediate_start(parcel) == 0)
+    if (since_ns > ROOM_PATIENCE_MS * INT64_C(1000000) && identity_settle(lane) &&
+        mediate_start(parcel) == 0)
         return NEVER_NS;
     if (since_ns > settings(lane)->max_block_ms * 1000000) {
         parcel_finish(parcel, too_late(parcel));

@@ -180,6 +180,62 @@ test_forgotten(void)
     CU_ASSERT_EQUAL(last_epoch, 1);
 }
 
+/* The disk is full for the first batch that busd is asked to append, which is closed up then. */
+static bool
+full_at_first(struct fake_busd *busd, const struct fake_request *request)
+{
+    (void)busd;
+    if (request->api->key != API_PRODUCE)
+        return false;
+    const struct produce_request *message = request->message;
+    const struct bytes *records = &message->topic_data[0].partition_data[0].records;
+    struct batch_header header;
+    CU_ASSERT_EQUAL(batch_header_read(records->data, (size_t)records->len, &header), BATCH_OK);
+    if (++batches == 1)
+        answer(request, BUS_ERR_DISK_FULL, -1);
+    else if (header.producer_epoch == 0)
+        answer(request, BUS_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    else
+        answer(request, 0, header.base_sequence);
+    return true;
+}
+
+/* A producer that appends in place finds no room: what follows a batch that failed goes through
+ * busd with numbers of its own. */
+static void
+test_no_room(void)
+{
+    struct shm_fixture_options options = {
+        .segment_bytes = 1 << 20, .limit = 4096, .max_message_bytes = 4000};
+    static char value[900];
+    struct bus *bus;
+    struct bus_producer *producer;
+    struct bus_topic *topic;
+    struct bus_delivery delivery;
+    CU_ASSERT_EQUAL_FATAL(fake_busd_init(&fake, &options), 0);
+    fake.hook = full_at_first;
+    batches = 0;
+    struct bus_config *config = bus_config_new();
+    CU_ASSERT_EQUAL(bus_config_set(config, "socket.path", fake.path), 0);
+    CU_ASSERT_EQUAL(bus_config_set(config, "retry.backoff.ms", "1"), 0);
+    CU_ASSERT_EQUAL_FATAL(bus_open(config, &bus), 0);
+    CU_ASSERT_EQUAL_FATAL(bus_producer_open(bus, config, &producer), 0);
+    CU_ASSERT_EQUAL_FATAL(bus_producer_topic(producer, "t", &topic), 0);
+    struct bus_message message = {
+        .partition = 0, .timestamp_ms = 1, .value = value, .value_size = sizeof value};
+    int rc = 0;
+    for (int i = 0; i < 10 && rc == 0; i++)
+        rc = bus_send(topic, &message, &delivery);
+    CU_ASSERT_EQUAL(rc, -BUS_ERR_DISK_FULL);
+    CU_ASSERT_EQUAL(bus_send(topic, &message, &delivery), 0);
+    CU_ASSERT_EQUAL(delivery.offset, 0);
+    CU_ASSERT_EQUAL(batches, 3);
+    bus_producer_close(&producer, 60000);
+    bus_close(&bus);
+    bus_config_free(&config);
+    fake_busd_fini(&fake);
+}
+
 static void
 test_settings(void)
 {
@@ -209,6 +265,7 @@ static const struct unit_case cases[] = {
     {"a lost answer doubles nothing", test_answer_lost},
     {"what follows a refused batch is numbered anew", test_refused},
     {"and when busd has lost its memory", test_forgotten},
+    {"and when there is no room to append in place", test_no_room},
     {"settings that do not fit", test_settings},
     {NULL, NULL},
 };
