@@ -41,8 +41,7 @@ function open(work) {
   return new Kafka(options);
 }
 
-// One request for each partition tells one base offset, so each record is a request of its own
-// unless the job asks for one batch.
+// The answer tells the first offset in each partition; the records of a partition follow it in order.
 async function produce(work) {
   const producer = open(work).producer({
     idempotent: work.idempotent || false, maxInFlightRequests: work.idempotent ? 1 : null,
@@ -169,7 +168,7 @@ const rangeAssigner = ({ cluster }) => ({
     }
     return ids.map((id) => ({
       memberId: id,
-      memberAssignment: require('kafkajs').AssignerProtocol.MemberAssignment.encode({
+      memberAssignment: AssignerProtocol.MemberAssignment.encode({
         version: 0, assignment: plan[id], userData: Buffer.alloc(0),
       }),
     }));
